@@ -1,0 +1,177 @@
+"""What crosses between the host and a worker: msgpack frames over a socket pair, each a dataclass here.
+
+A frame is a 4-byte big-endian length and that many bytes of msgpack (tagged with the class's name).
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import Any, TypeAlias
+
+import msgspec
+
+from api_host.generation import FinishReason, Message, SamplingParams, Timings, Usage
+
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+_LENGTH = struct.Struct(">I")
+
+
+# Host to worker.
+
+
+class Load(msgspec.Struct, tag=True):
+    """The first message: which model, and how. ``None`` leaves a choice to the worker, which reports it.
+
+    ``path`` is the GGUF, or the first part of a split one. ``n_gpu_layers`` None is all that fit (``use_gpu``),
+    ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence.
+    """
+
+    path: str
+    n_ctx: int
+    n_slots: int | None = None
+    use_gpu: bool = True
+    n_gpu_layers: int | None = None
+    n_threads: int | None = None
+    queue_limit: int = 100
+
+
+class Generate(msgspec.Struct, tag=True):
+    """A request; answered by Accepted or Refused, then by Pieces. ``n_ctx`` may bound it below the slot's."""
+
+    id: int
+    inputs: str | list[Message]
+    sampling: SamplingParams
+    chat_format: str | None = None
+    n_ctx: int | None = None
+
+
+class Cancel(msgspec.Struct, tag=True):
+    """Ends a request between two steps, or inside a prefill; an unknown id is ignored (it has just ended)."""
+
+    id: int
+
+
+class Stop(msgspec.Struct, tag=True):
+    """Ends the worker: what is running is cancelled."""
+
+
+# Worker to host.
+
+
+class Loaded(msgspec.Struct, tag=True):
+    """The model is ready; the facts of ``GET /api/models``."""
+
+    info: ModelInfo
+
+
+class LoadFailed(msgspec.Struct, tag=True):
+    """``code`` is an error code of the error tree (model_load_failed or out_of_memory)."""
+
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class ModelInfo(msgspec.Struct):
+    """What was loaded and what was chosen for it. Sizes in bytes; ``notes`` are sentences for the user."""
+
+    architecture: str
+    description: str
+    n_params: int
+    size: int
+    n_ctx_train: int
+    n_ctx: int
+    n_slots: int
+    n_vocab: int
+    n_layer: int
+    n_gpu_layers: int
+    device: str
+    has_chat_template: bool
+    load_seconds: float = 0.0
+    notes: list[str] = []
+
+
+class RequestAccepted(msgspec.Struct, tag=True):
+    id: int
+    n_prompt_tokens: int
+
+
+class RequestFailed(msgspec.Struct, tag=True):
+    """Refused before its first token, or failed later; ``code`` is one of the error tree."""
+
+    id: int
+    code: str
+    message: str
+    details: dict[str, Any] = {}
+
+
+class Piece(msgspec.Struct, tag=True):
+    """New text of choice ``index`` of a request."""
+
+    id: int
+    index: int
+    text: str
+    n_tokens: int
+    finish_reason: FinishReason | None = None
+
+
+class RequestFinished(msgspec.Struct, tag=True):
+    id: int
+    usage: Usage
+    timings: Timings
+
+
+WorkerEvent: TypeAlias = RequestAccepted | RequestFailed | Piece | RequestFinished
+
+
+class EngineStats(msgspec.Struct):
+    """The worker as it is after a step: requests waiting, sequences running, KV cells in use and in all."""
+
+    n_waiting: int = 0
+    n_running: int = 0
+    cells_used: int = 0
+    cells_total: int = 0
+
+
+class Step(msgspec.Struct, tag=True):
+    """All that one step of the scheduler has to say."""
+
+    events: list[WorkerEvent]
+    stats: EngineStats
+
+
+ToWorker: TypeAlias = Load | Generate | Cancel | Stop
+FromWorker: TypeAlias = Loaded | LoadFailed | Step
+
+_encoder = msgspec.msgpack.Encoder()
+to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(ToWorker)
+from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
+
+
+def send(sock: socket.socket, message: ToWorker | FromWorker) -> None:
+    """Writes one frame. Raises OSError when the other side has gone."""
+    payload = _encoder.encode(message)
+    sock.sendall(_LENGTH.pack(len(payload)) + payload)
+
+
+class FrameReader:
+    """Cuts a socket's bytes into frames; ``feed`` what has arrived, then iterate over whole ones."""
+
+    def __init__(self) -> None:
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The frames that are now whole, oldest first. Raises ValueError on a frame above 256 MB."""
+        self._buffer += data
+        frames = []
+        while len(self._buffer) >= _LENGTH.size:
+            (length,) = _LENGTH.unpack_from(self._buffer)
+            if length > MAX_FRAME_BYTES:
+                raise ValueError(f"frame of {length} bytes; at most {MAX_FRAME_BYTES} are allowed")
+            end = _LENGTH.size + length
+            if len(self._buffer) < end:
+                break
+            frames.append(bytes(self._buffer[_LENGTH.size : end]))
+            del self._buffer[:end]
+        return frames

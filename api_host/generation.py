@@ -1,0 +1,148 @@
+"""What the whole house speaks: a request, its sampling parameters, and the events that answer it.
+
+Knows nothing of HTTP, of the hub or of llama.cpp. Every default of a sampling parameter stands here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Gt, Le, MaxLen
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+GREEDY_TOP_K = 1
+
+
+@dataclass
+class Message:
+    """One turn of a chat: ``role`` is system, user, assistant or tool."""
+
+    role: str
+    content: str
+
+
+@dataclass
+class SamplingParams:
+    """How tokens are drawn; llama.cpp's own names and meanings.
+
+    ``temperature`` 0 or ``top_k`` 1 is greedy. The chain is applied in llama.cpp's order: logit bias,
+    penalties, top_k, typical_p, top_p, min_p, temperature, draw; mirostat 1 or 2 replaces the truncating ones.
+    ``seed`` None draws from the system; a set seed alone decides the draws of a request, whatever runs beside it.
+    """
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    max_tokens: Annotated[int, Ge(1), Le(1_000_000)] = 512
+    temperature: Annotated[float, Ge(0), Le(10)] = 1.0
+    top_k: Annotated[int, Ge(0), Le(1_000_000)] = 10
+    top_p: Annotated[float, Gt(0), Le(1)] = 0.95
+    min_p: Annotated[float, Ge(0), Le(1)] = 0.0
+    typical_p: Annotated[float, Gt(0), Le(1)] = 1.0
+    repeat_penalty: Annotated[float, Gt(0), Le(10)] = 1.0
+    repeat_last_n: Annotated[int, Ge(-1), Le(1_000_000)] = 64
+    frequency_penalty: Annotated[float, Ge(-10), Le(10)] = 0.0
+    presence_penalty: Annotated[float, Ge(-10), Le(10)] = 0.0
+    mirostat: Annotated[int, Ge(0), Le(2)] = 0
+    mirostat_tau: Annotated[float, Gt(0), Le(100)] = 5.0
+    mirostat_eta: Annotated[float, Gt(0), Le(1)] = 0.1
+    seed: Annotated[int, Ge(0), Le(2**32 - 2)] | None = None
+    logit_bias: Annotated[dict[int, Annotated[float, Ge(-1000), Le(1000)]], MaxLen(4096)] = field(
+        default_factory=dict
+    )
+    stop: Annotated[list[Annotated[str, MaxLen(1000)]], MaxLen(64)] = field(default_factory=list)
+    ignore_eos: bool = False
+    n: Annotated[int, Ge(1), Le(64)] = 1
+
+    @property
+    def greedy(self) -> bool:
+        return self.temperature == 0 or self.top_k == GREEDY_TOP_K
+
+
+@dataclass
+class LoadOptions:
+    """What a request may ask of the loaded model; None takes the model as it is loaded, or the host's default."""
+
+    use_gpu: bool | None = None
+    ctx_length: int | None = None
+
+
+@dataclass
+class GenerationRequest:
+    """One request on its way in.
+
+    ``model`` is a reference as the user spelled it (None: the host's default model). ``inputs`` is a text to
+    complete, or a chat. ``chat_format`` None is the GGUF's own template.
+    """
+
+    inputs: str | list[Message]
+    model: str | None = None
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    options: LoadOptions = field(default_factory=LoadOptions)
+    chat_format: str | None = None
+
+
+@dataclass
+class Usage:
+    """Tokens of one request: ``cached_tokens`` of the prompt cost nothing, their KV cells were still there."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass
+class Timings:
+    """Seconds of one request: waiting for a slot, reading the prompt, generating."""
+
+    queued: float = 0.0
+    prefill: float = 0.0
+    decode: float = 0.0
+
+
+# Events, in the order in which a request meets them. Any of Waiting may come at any time before Finished.
+
+
+@dataclass
+class Waiting:
+    """Nothing to show yet. ``status`` is queued, downloading, loading or prefill; sent at least every 10 s."""
+
+    status: str
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Accepted:
+    """The model is loaded and the prompt fits: from here on an answer comes."""
+
+    model: str
+    n_prompt_tokens: int
+
+
+@dataclass
+class Chunk:
+    """A piece of text of choice ``index``; whole characters, never part of a stop string.
+
+    The last chunk of a choice carries its ``finish_reason``. ``n_tokens`` counts the tokens behind the text.
+    """
+
+    text: str
+    index: int = 0
+    n_tokens: int = 0
+    finish_reason: FinishReason | None = None
+
+
+@dataclass
+class Finished:
+    """All choices have ended."""
+
+    usage: Usage
+    timings: Timings
+
+
+Event = Waiting | Accepted | Chunk | Finished
