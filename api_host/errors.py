@@ -11,6 +11,7 @@ Knows nothing of Flask: a dialect turns an error into its own shape.
     ├── QueueFull                    429 queue_full               ``limit``, Retry-After
     ├── HostStopping                 503 host_stopping
     ├── Cancelled                    499 cancelled
+    ├── TunnelFailed                 503 tunnel_failed            Retry-After where waiting helps
     ├── ModelError
     │   ├── RepoNotFound             404 repo_not_found
     │   ├── ModelFileNotFound        404 file_not_found           ``available``: the GGUF files there are
@@ -103,6 +104,11 @@ class HostStopping(ApiHostError):
 class Cancelled(ApiHostError):
     status = 499
     code = "cancelled"
+
+
+class TunnelFailed(ApiHostError):
+    status = 503
+    code = "tunnel_failed"
 
 
 class ModelError(ApiHostError):

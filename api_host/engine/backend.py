@@ -1,0 +1,63 @@
+"""What the scheduler needs of a language model: an interface that llama.py implements, and a fake in the tests.
+
+Knows nothing of llama.cpp.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class DecodeFailed(Exception):
+    """A decode answered ``code``; the cells of every slot in its batch are undefined."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"llama_decode answered {code}")
+        self.code = code
+
+
+@dataclass
+class Span:
+    """Consecutive tokens of one slot in a batch, at positions ``start``, ``start`` + 1, ..."""
+
+    slot: int
+    tokens: array[int]
+    start: int
+    wants_logits: bool
+    row: int = -1
+
+
+class Backend(Protocol):
+    """A context with ``n_slots`` streams of ``n_ctx`` cells. ``can_trim``: the end of a sequence can be dropped."""
+
+    n_ctx: int
+    n_slots: int
+    n_batch: int
+    can_trim: bool
+
+    def decode(self, spans: Iterable[Span]) -> None: ...
+
+    def clear(self, slot: int) -> None: ...
+
+    def trim(self, slot: int, length: int) -> int: ...
+
+    def copy(self, source: int, target: int, length: int) -> int: ...
+
+
+class Vocabulary(Protocol):
+    """Text of tokens: what the scheduler asks of a model."""
+
+    def is_eog(self, token: int) -> bool: ...
+
+    def piece(self, token: int) -> bytes: ...
+
+
+class Sampler(Protocol):
+    """Draws the next token of one sequence from the logits of a row of the last batch."""
+
+    def sample(self, row: int) -> int: ...
+
+    def close(self) -> None: ...

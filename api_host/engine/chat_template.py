@@ -1,0 +1,94 @@
+"""A chat as the text that a model was trained on: its own Jinja template, or a named ``chat_format``.
+
+Knows nothing of tokens. Rendering comes from llama-cpp-python; templates run in its sandbox.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jinja2
+from llama_cpp import llama_chat_format
+
+from api_host.errors import InvalidRequest
+from api_host.generation import Message
+
+
+@dataclass
+class Prompt:
+    """A rendered chat: the text, and the strings at which this format's answers end."""
+
+    text: str
+    stop: list[str] = field(default_factory=list)
+
+
+def named_formats() -> dict[str, Callable[..., Any]]:
+    """The formatters that llama-cpp-python registers, by name (those that only render text)."""
+    registry = llama_chat_format.LlamaChatCompletionHandlerRegistry()
+    found = {}
+    for name, completion in registry._chat_handlers.items():
+        formatter = inspect.getclosurevars(completion).nonlocals.get("chat_formatter")
+        if formatter is not None:
+            found[name] = formatter
+    return found
+
+
+class ChatTemplate:
+    """Renders chats for one model.
+
+    Args:
+        template: the Jinja template of the GGUF, or None.
+        bos: the text of the model's BOS token; ``eos`` likewise.
+    """
+
+    def __init__(self, template: str | None, bos: str, eos: str) -> None:
+        self._source = template
+        self._bos, self._eos = bos, eos
+        self._own: llama_chat_format.Jinja2ChatFormatter | None = None
+        self._named: dict[str, Callable[..., Any]] | None = None
+
+    def render(self, messages: list[Message], chat_format: str | None = None) -> Prompt:
+        """The prompt of a chat, ready for the assistant's turn.
+
+        Raises:
+            InvalidRequest: an unknown format, a model without a template, or a chat the template refuses.
+        """
+        formatter = self._formatter(chat_format)
+        chat = [{"role": message.role, "content": message.content} for message in messages]
+        try:
+            answer = formatter(messages=chat)
+        except (ValueError, TypeError, KeyError, jinja2.TemplateError) as error:
+            which = f"chat format {chat_format!r}" if chat_format else "the model's chat template"
+            raise InvalidRequest(f"inputs: {which} refuses this chat: {error}") from error
+        stop = [answer.stop] if isinstance(answer.stop, str) else list(answer.stop or ())
+        return Prompt(answer.prompt, stop if chat_format else [])
+
+    def _formatter(self, chat_format: str | None) -> Callable[..., Any]:
+        if chat_format is None:
+            return self._own_formatter()
+        if self._named is None:
+            self._named = named_formats()
+        if chat_format not in self._named:
+            names = ", ".join(sorted(self._named))
+            raise InvalidRequest(f"options.chat_format: {chat_format!r} is not known; known are {names}")
+        return self._named[chat_format]
+
+    def _own_formatter(self) -> Callable[..., Any]:
+        if self._source is None:
+            raise InvalidRequest(
+                "options.chat_format: this model carries no chat template; name a format such as chatml, "
+                "llama-2, zephyr, vicuna or alpaca, or send inputs as plain text"
+            )
+        if self._own is None:
+            try:
+                self._own = llama_chat_format.Jinja2ChatFormatter(
+                    self._source, eos_token=self._eos, bos_token=self._bos
+                )
+            except jinja2.TemplateError as error:
+                raise InvalidRequest(
+                    f"options.chat_format: the model's own chat template is broken ({error}); name a format"
+                ) from error
+        return self._own

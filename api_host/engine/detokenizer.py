@@ -1,0 +1,54 @@
+"""Turns the bytes of tokens into text that may be shown: whole characters, and no part of a stop string.
+
+Knows nothing of tokens or of why a sequence ends.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+
+class Detokenizer:
+    """One text on its way out.
+
+    ``push`` bytes and show what it returns; once ``stopped`` is true nothing more may be pushed. ``flush`` gives
+    what was held back, for a text that ended without a stop string.
+    """
+
+    def __init__(self, stop: Sequence[str] = ()) -> None:
+        self._stop = [text for text in stop if text]
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+        self.stopped = False
+
+    def push(self, data: bytes) -> str:
+        text = self._decoder.decode(data)
+        if not self._stop:
+            return text
+        return self._release(self._held + text)
+
+    def flush(self) -> str:
+        rest = self._release(self._held + self._decoder.decode(b"", final=True))
+        if not self.stopped:
+            rest, self._held = rest + self._held, ""
+        return rest
+
+    def _release(self, text: str) -> str:
+        """What of ``text`` may be shown; holds back the longest end that could begin a stop string."""
+        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        if found:
+            self.stopped, self._held = True, ""
+            return text[: min(found)]
+        held = max((_overlap(text, stop) for stop in self._stop), default=0)
+        cut = len(text) - held
+        self._held = text[cut:]
+        return text[:cut]
+
+
+def _overlap(text: str, stop: str) -> int:
+    """Length of the longest end of ``text`` with which ``stop`` begins."""
+    for length in range(min(len(text), len(stop) - 1), 0, -1):
+        if text.endswith(stop[:length]):
+            return length
+    return 0

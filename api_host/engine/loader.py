@@ -1,0 +1,171 @@
+"""Loads a model as a Load message asks: places it, loads it, and falls back to fewer layers when that fails.
+
+Knows nothing of requests.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from api_host.engine import memory
+from api_host.engine.llama import LlamaContext, LlamaModel, LoadError, gpu_devices, supports_gpu
+from api_host.engine.messages import Load, ModelInfo
+from api_host.errors import ModelLoadFailed, OutOfMemory
+
+CPU_BATCH, GPU_BATCH = 512, 2048
+CUDA_INSTALL = (
+    "pip install --force-reinstall --no-deps --only-binary=llama-cpp-python "
+    "llama-cpp-python --extra-index-url https://abetlen.github.io/llama-cpp-python/whl/cu125"
+)
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to decode, and what was chosen for it."""
+
+    model: LlamaModel
+    context: LlamaContext
+    info: ModelInfo
+
+
+def load_model(load: Load) -> LoadedModel:
+    """Loads and reports.
+
+    Raises:
+        ModelLoadFailed: llama.cpp refuses the file. OutOfMemory: it does not fit, with the numbers.
+    """
+    started = time.monotonic()
+    probe = _open(load, vocab_only=True)
+    notes = []
+    n_ctx = load.n_ctx
+    n_ctx_train = int(probe.metadata.get(f"{probe.architecture}.context_length", "0") or 0)
+    if 0 < n_ctx_train < n_ctx:
+        notes.append(
+            f"the context is {n_ctx_train} tokens instead of {n_ctx}: the model was trained for no more"
+        )
+        n_ctx = n_ctx_train
+    shape = memory.Shape(
+        n_layer=int(probe.metadata.get(f"{probe.architecture}.block_count", "0") or 0),
+        weights=_size_on_disk(Path(load.path)),
+        kv_per_token=memory.kv_bytes_per_token(probe.metadata),
+    )
+    probe.close()
+    devices = gpu_devices() if load.use_gpu and load.n_gpu_layers != 0 else []
+    if devices:
+        free = sum(device.free for device in devices)
+        placement = memory.place_on_gpu(shape, n_ctx, load.n_slots, load.n_gpu_layers, free)
+    else:
+        notes += _unused_gpu(load)
+        placement = memory.place_on_cpu(shape, n_ctx, load.n_slots, psutil.virtual_memory().available)
+    model, context, placement = _load_placed(load, placement, shape)
+    device = "CPU" if not placement.n_gpu_layers else ", ".join(d.description for d in devices)
+    info = _info(model, context, placement, device, [*notes, *placement.notes])
+    info.load_seconds = time.monotonic() - started
+    return LoadedModel(model, context, info)
+
+
+def _load_placed(
+    load: Load, placement: memory.Placement, shape: memory.Shape
+) -> tuple[LlamaModel, LlamaContext, memory.Placement]:
+    """Loads; when a GPU turns out too small, again with a quarter fewer layers there, down to none."""
+    n_batch = GPU_BATCH if placement.n_gpu_layers else CPU_BATCH
+    n_threads = load.n_threads or _physical_cores()
+    while True:
+        try:
+            model = _open(load, n_gpu_layers=placement.n_gpu_layers)
+            if model.has_encoder:
+                raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
+            context = LlamaContext(model, placement.n_ctx, placement.n_slots, n_batch, n_threads)
+        except (LoadError, ModelLoadFailed) as error:
+            if placement.n_gpu_layers == 0 or load.n_gpu_layers is not None:
+                raise _why_not(error, shape, placement) from error
+            layers = placement.n_gpu_layers * 3 // 4
+            note = f"{layers} of {shape.n_layer + 1} layers are on the GPU: more did not fit"
+            placement = memory.Placement(layers, placement.n_ctx, placement.n_slots, (note,))
+            continue
+        if not context.makes_text:
+            raise ModelLoadFailed("this model makes embeddings and no text; name a model that generates text")
+        return model, context, placement
+
+
+def _why_not(error: Exception, shape: memory.Shape, placement: memory.Placement) -> Exception:
+    if isinstance(error, ModelLoadFailed):
+        return error
+    needed = shape.weights + shape.kv_per_token * placement.n_ctx * placement.n_slots
+    free = psutil.virtual_memory().available
+    return OutOfMemory(
+        f"no memory for a context of {placement.n_ctx} tokens and {placement.n_slots} sequences ({error}); "
+        "ask for a shorter ctx_length or fewer parallel sequences",
+        needed=needed,
+        free=free,
+    )
+
+
+def _open(load: Load, n_gpu_layers: int = 0, vocab_only: bool = False) -> LlamaModel:
+    try:
+        return LlamaModel(load.path, n_gpu_layers=n_gpu_layers, vocab_only=vocab_only)
+    except LoadError as error:
+        reason = without_paths(str(error))
+        raise ModelLoadFailed(f"llama.cpp cannot load {Path(load.path).name}: {reason}") from error
+
+
+def without_paths(text: str) -> str:
+    """The text with absolute paths cut down to their last part: what a client may see."""
+    return re.sub(r"(?<![\w.:/])/(?:[^/\s'\":]+/)+", "", text)
+
+
+def _size_on_disk(path: Path) -> int:
+    """Bytes of a GGUF, all parts of a split one together."""
+    split = re.fullmatch(r"(.*)-00001-of-(\d{5})\.gguf", path.name)
+    if split is None:
+        return path.stat().st_size
+    parts = path.parent.glob(f"{_glob_escaped(split[1])}-?????-of-{split[2]}.gguf")
+    return sum(part.stat().st_size for part in parts)
+
+
+def _glob_escaped(text: str) -> str:
+    return re.sub(r"([*?\[])", r"[\1]", text)
+
+
+def _physical_cores() -> int:
+    """Cores that this process may use; hyper-threads only slow llama.cpp's lock-step threads down."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def _unused_gpu(load: Load) -> list[str]:
+    """One loud sentence for a machine with a GPU that this build of llama.cpp cannot use."""
+    if not load.use_gpu or supports_gpu() or shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False)
+    if listed.returncode != 0 or "GPU" not in listed.stdout:
+        return []
+    return [f"THE GPU IS NOT USED: llama-cpp-python was built for the CPU only. Mend it with: {CUDA_INSTALL}"]
+
+
+def _info(
+    model: LlamaModel, context: LlamaContext, placement: memory.Placement, device: str, notes: list[str]
+) -> ModelInfo:
+    return ModelInfo(
+        architecture=model.architecture,
+        description=model.description,
+        n_params=model.n_params,
+        size=model.size,
+        n_ctx_train=model.n_ctx_train,
+        n_ctx=context.n_ctx,
+        n_slots=context.n_slots,
+        n_vocab=model.n_vocab,
+        n_layer=model.n_layer,
+        n_gpu_layers=placement.n_gpu_layers,
+        device=device,
+        has_chat_template=model.chat_template is not None,
+        notes=notes,
+    )

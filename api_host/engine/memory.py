@@ -1,0 +1,138 @@
+"""Where a model's layers go and how much context it gets: arithmetic on what is free, before anything is loaded.
+
+Knows nothing of llama.cpp; sizes are in bytes. What does not fit a GPU gets fewer slots first (where their number
+is free), then fewer layers there, then a shorter context.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from api_host.errors import OutOfMemory
+
+# What llama.cpp and the driver need beside weights and KV cache: a fixed part, and a share of the weights.
+GPU_RESERVE = 600 * 1024**2
+HOST_RESERVE = 300 * 1024**2
+WEIGHTS_OVERHEAD = 1.03
+MIN_CTX = 512
+CPU_SLOTS, GPU_SLOTS = 4, 8
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The figures of a GGUF that memory depends on. ``kv_per_token`` is over all layers, in bytes."""
+
+    n_layer: int
+    weights: int
+    kv_per_token: int
+
+
+@dataclass(frozen=True)
+class Placement:
+    """What was chosen: layers on the GPU (``n_layer`` + 1 is all), tokens a slot, slots; sentences why."""
+
+    n_gpu_layers: int
+    n_ctx: int
+    n_slots: int
+    notes: tuple[str, ...] = ()
+
+
+def kv_bytes_per_token(metadata: dict[str, str], bytes_per_value: float = 2.0) -> int:
+    """KV bytes of one token over all layers, from a GGUF's metadata (keys of the GGUF specification).
+
+    Per-layer head counts come as "[8, 8, 0, ...]"; layers without attention count 0.
+    """
+    arch = metadata.get("general.architecture", "")
+
+    def number(key: str, default: int) -> int:
+        text = metadata.get(f"{arch}.{key}", "")
+        return int(text) if text.isdigit() else default
+
+    n_layer = number("block_count", 0)
+    n_head = max(_per_layer(metadata.get(f"{arch}.attention.head_count", "1"), 1), default=1) or 1
+    head_size = number("embedding_length", 0) // n_head
+    heads_kv = _per_layer(metadata.get(f"{arch}.attention.head_count_kv", str(n_head)), n_layer)
+    size = number("attention.key_length", head_size) + number("attention.value_length", head_size)
+    return int(sum(heads_kv) * size * bytes_per_value)
+
+
+def _per_layer(text: str, n_layer: int) -> list[int]:
+    values = [int(part) for part in text.strip("[]").split(",") if part.strip().isdigit()]
+    return values * n_layer if len(values) == 1 else values
+
+
+def place_on_cpu(shape: Shape, n_ctx: int, n_slots: int | None, free: int) -> Placement:
+    """The slots and the context that fit host memory.
+
+    Raises:
+        OutOfMemory: not even one slot of 512 tokens fits.
+    """
+    budget = free - HOST_RESERVE - int(shape.weights * WEIGHTS_OVERHEAD)
+    found = _fit_slots(shape, n_ctx, n_slots, CPU_SLOTS, budget) or _fit_context(
+        shape, n_ctx, n_slots, budget
+    )
+    if found is None:
+        needed = free - budget + shape.kv_per_token * min(n_ctx, MIN_CTX) * (n_slots or 1)
+        raise OutOfMemory(
+            f"the model needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; unload another "
+            "model or choose a smaller quant",
+            needed=needed,
+            free=free,
+        )
+    return found
+
+
+def place_on_gpu(
+    shape: Shape, n_ctx: int, n_slots: int | None, n_gpu_layers: int | None, free: int
+) -> Placement:
+    """The layers, slots and context that fit the GPUs' free memory; 0 layers when not even one fits.
+
+    A set ``n_gpu_layers`` (-1: all) is taken as it is.
+    """
+    n_all = shape.n_layer + 1
+    if n_gpu_layers is not None:
+        layers = n_all if n_gpu_layers < 0 else min(n_gpu_layers, n_all)
+        return Placement(layers, n_ctx, n_slots or GPU_SLOTS)
+    usable = free - GPU_RESERVE
+    budget = usable - int(shape.weights * WEIGHTS_OVERHEAD)
+    whole = _fit_slots(shape, n_ctx, n_slots, GPU_SLOTS, budget)
+    if whole is not None:
+        return replace(whole, n_gpu_layers=n_all)
+    slots = n_slots or 1
+    ctx = n_ctx
+    while True:
+        per_layer = (shape.weights * WEIGHTS_OVERHEAD + shape.kv_per_token * ctx * slots) / n_all
+        layers = min(n_all, int(max(0, usable) / per_layer))
+        if layers > 0 or ctx <= MIN_CTX:
+            break
+        ctx = max(MIN_CTX, ctx // 2)
+    notes = [f"{layers} of {n_all} layers are on the GPU: the model and its context do not fit its memory"]
+    if ctx < n_ctx:
+        notes.append(f"the context is {ctx} tokens instead of {n_ctx}: more does not fit")
+    return Placement(layers, ctx, slots, tuple(notes))
+
+
+def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, budget: int) -> Placement | None:
+    """As many slots as the budget for KV holds, of the whole context; None when not even one does."""
+    slots = n_slots or most
+    while slots >= 1:
+        if shape.kv_per_token * n_ctx * slots <= budget:
+            few = n_slots is None and slots < most
+            note = f"{slots} sequences run at once instead of {most}: more do not fit in memory"
+            return Placement(0, n_ctx, slots, (note,) if few else ())
+        if n_slots is not None:
+            return None
+        slots //= 2
+    return None
+
+
+def _fit_context(shape: Shape, n_ctx: int, n_slots: int | None, budget: int) -> Placement | None:
+    slots = n_slots or 1
+    ctx = n_ctx
+    while ctx > MIN_CTX:
+        ctx = max(MIN_CTX, ctx // 2)
+        if shape.kv_per_token * ctx * slots <= budget:
+            return Placement(
+                0, ctx, slots, (f"the context is {ctx} tokens instead of {n_ctx}: more does not fit",)
+            )
+    return None

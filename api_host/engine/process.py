@@ -1,0 +1,281 @@
+"""The host's handle on a worker process: starts it, sends requests, hands its events to whoever waits for them.
+
+Knows nothing of llama.cpp (that lives in the worker) or of which model to load when (that is the pool's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import queue
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from api_host import errors
+from api_host.engine.messages import (
+    Cancel,
+    EngineStats,
+    FrameReader,
+    FromWorker,
+    Generate,
+    Load,
+    Loaded,
+    LoadFailed,
+    ModelInfo,
+    RequestFailed,
+    RequestFinished,
+    Step,
+    Stop,
+    ToWorker,
+    WorkerEvent,
+    from_worker_decoder,
+    send,
+)
+from api_host.errors import ApiHostError, Cancelled, WorkerDied
+from api_host.generation import Message, SamplingParams
+
+log = logging.getLogger(__name__)
+
+STDERR_LINES = 30
+
+
+class RequestStream:
+    """The events of one request, for one reader."""
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._events: queue.SimpleQueue[WorkerEvent | ApiHostError] = queue.SimpleQueue()
+        self._cancel = cancel
+
+    def get(self, timeout: float | None = None) -> WorkerEvent | None:
+        """The next event, or None after ``timeout`` seconds; RequestFinished is the last.
+
+        Raises:
+            ApiHostError: the request was refused or has failed; WorkerDied; Cancelled after ``cancel``.
+        """
+        try:
+            event = self._events.get(timeout=timeout)
+        except queue.Empty:
+            return None
+        if isinstance(event, ApiHostError):
+            raise event
+        if isinstance(event, RequestFailed):
+            raise errors.from_code(event.code, event.message, event.details)
+        return event
+
+    def cancel(self) -> None:
+        """Ends the request, from any thread and at any time; ``get`` then raises Cancelled."""
+        self._cancel()
+        self.put(Cancelled("the request was cancelled"))
+
+    def put(self, event: WorkerEvent | ApiHostError) -> None:
+        self._events.put(event)
+
+
+class Worker:
+    """A worker process with one loaded model. Make it with ``Worker.start``."""
+
+    def __init__(self, load: Load, on_exit: Callable[[Worker], None] | None = None) -> None:
+        self.info: ModelInfo | None = None
+        self.stats = EngineStats()
+        self._on_exit = on_exit
+        self._ids = itertools.count(1)
+        self._streams: dict[int, RequestStream] = {}
+        self._lock = threading.Lock()
+        self._sending = threading.Lock()
+        self._stopping = False
+        self._outcome: Loaded | LoadFailed | None = None
+        self._settled = threading.Event()
+        self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        self._sock, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "api_host.engine.worker", str(theirs.fileno())],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=_environment(),
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+        self._stderr_reader = threading.Thread(target=self._read_stderr, name=f"worker-{self.pid}-stderr")
+        self._reader = threading.Thread(target=self._read, name=f"worker-{self.pid}", daemon=True)
+        self._stderr_reader.daemon = True
+        self._stderr_reader.start()
+        self._reader.start()
+        self._send(load)
+
+    @classmethod
+    def start(
+        cls,
+        load: Load,
+        on_exit: Callable[[Worker], None] | None = None,
+        on_start: Callable[[Worker], None] | None = None,
+    ) -> Worker:
+        """Starts a worker and waits until its model is loaded.
+
+        Args:
+            load: what to load, and how.
+            on_exit: called from a thread when the process of a loaded model has ended, for whatever reason.
+            on_start: called with the worker before the waiting, so that another thread can ``stop`` it.
+
+        Raises:
+            ModelLoadFailed, OutOfMemory: the worker's reason. WorkerDied: the process ended (a ggml abort).
+            Cancelled: ``stop`` was called meanwhile.
+        """
+        worker = cls(load, on_exit)
+        if on_start is not None:
+            on_start(worker)
+        worker._settled.wait()
+        match worker._outcome:
+            case Loaded(info=info):
+                worker.info = info
+                return worker
+            case LoadFailed() as failed:
+                worker.stop()
+                raise errors.from_code(failed.code, failed.message, failed.details)
+        stopped = worker._stopping
+        worker.stop()
+        if stopped:
+            raise Cancelled("loading the model was cancelled")
+        raise worker.death()
+
+    @property
+    def alive(self) -> bool:
+        return not self._stopping and self._process.poll() is None
+
+    def generate(
+        self,
+        inputs: str | list[Message],
+        sampling: SamplingParams,
+        chat_format: str | None = None,
+        n_ctx: int | None = None,
+    ) -> RequestStream:
+        """Sends a request; its stream begins with RequestAccepted.
+
+        Raises:
+            WorkerDied: the process has ended.
+        """
+        request_id = next(self._ids)
+        stream = RequestStream(cancel=lambda: self._cancel(request_id))
+        with self._lock:
+            self._streams[request_id] = stream
+        self._send(Generate(request_id, inputs, sampling, chat_format, n_ctx))
+        if not self._reader.is_alive() and self._streams.pop(request_id, None):
+            raise self.death()
+        return stream
+
+    def stop(self, timeout: float = 5.0) -> None:
+        """Ends the process (kills it after ``timeout`` seconds) and its threads; running requests are Cancelled."""
+        self._stopping = True
+        self._send(Stop())
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
+        if not self._settled.is_set():
+            self._process.kill()
+        try:
+            self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        for thread in (self._reader, self._stderr_reader):
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def death(self) -> WorkerDied:
+        """How the process ended, with the end of what it printed (paths cut)."""
+        code = self._process.poll()
+        how = "ended unexpectedly"
+        if code is not None and code < 0:
+            how = f"was killed by {signal.Signals(-code).name}"
+        elif code:
+            how = f"ended with exit code {code}"
+        lines = [_without_paths(line) for line in self._stderr]
+        said = f"; it printed last: {' / '.join(lines[-3:])}" if lines else ""
+        return WorkerDied(
+            f"the model's process {how}{said}. The next request starts a new one",
+            stderr="\n".join(lines),
+        )
+
+    def _send(self, message: ToWorker) -> None:
+        """Sends; a worker that has gone is noticed by the reader, which fails its streams."""
+        with self._sending, contextlib.suppress(OSError):
+            send(self._sock, message)
+
+    def _cancel(self, request_id: int) -> None:
+        with self._lock:
+            known = self._streams.pop(request_id, None)
+        if known is not None:
+            self._send(Cancel(request_id))
+
+    def _read(self) -> None:
+        """The reader thread: all that the worker says, until its end of the socket closes."""
+        frames = FrameReader()
+        with self._sock:
+            while data := self._receive():
+                for frame in frames.feed(data):
+                    self._take(from_worker_decoder.decode(frame))
+        self._process.wait()
+        self._stderr_reader.join()
+        self._end()
+
+    def _receive(self) -> bytes:
+        try:
+            return self._sock.recv(1 << 20)
+        except ConnectionResetError:
+            return b""
+
+    def _take(self, message: FromWorker) -> None:
+        if not isinstance(message, Step):
+            self._outcome = message
+            self._settled.set()
+            return
+        self.stats = message.stats
+        for event in message.events:
+            last = isinstance(event, RequestFinished | RequestFailed)
+            with self._lock:
+                stream = (self._streams.pop if last else self._streams.get)(event.id, None)
+            if stream is not None:
+                stream.put(event)
+
+    def _end(self) -> None:
+        self.stats = EngineStats()
+        with self._lock:
+            streams, self._streams = list(self._streams.values()), {}
+        for stream in streams:
+            stream.put(Cancelled("the model was unloaded") if self._stopping else self.death())
+        was_loaded = isinstance(self._outcome, Loaded)
+        self._settled.set()
+        if was_loaded and self._on_exit is not None:
+            self._on_exit(self)
+
+    def _read_stderr(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as pipe:
+            for line in pipe:
+                text = line.decode("utf-8", "replace").rstrip()
+                if text:
+                    self._stderr.append(text)
+                    log.debug("worker %s: %s", self.pid, text)
+
+
+def _environment() -> dict[str, str]:
+    """The worker finds this package wherever the host found it, and nothing in the current folder shadows it."""
+    package_parent = str(Path(__file__).resolve().parents[2])
+    paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
+    secrets = ("API_HOST_TOKEN", "API_HOST_HUB_TOKEN", "HF_TOKEN")
+    kept = {name: value for name, value in os.environ.items() if name not in secrets}
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+
+
+def _without_paths(text: str) -> str:
+    return re.sub(r"(?<![\w.:/])/(?:[^/\s'\":]+/)+", "", text)

@@ -1,0 +1,96 @@
+"""A llama.cpp sampler chain for one sequence, made of only the samplers that are on.
+
+Knows nothing of sequences or slots: it is given the prompt, for the penalties, and a row of logits.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from array import array
+
+import llama_cpp
+
+from api_host.engine.llama import LlamaContext, LlamaModel
+from api_host.generation import SamplingParams
+
+
+class LlamaSampler:
+    """The chain of ``params``; order: logit bias, penalties, top_k, typical_p, top_p, min_p, temperature, draw.
+
+    Args:
+        context: whose logits are sampled.
+        params: see SamplingParams; mirostat replaces the truncating samplers, greedy leaves all of them out.
+        prompt: its last ``repeat_last_n`` tokens count for the penalties.
+        index: number of the choice; added to the seed, so that choices of one request differ.
+    """
+
+    def __init__(self, context: LlamaContext, params: SamplingParams, prompt: array[int], index: int) -> None:
+        self._context = context.pointer
+        self._keep: list[object] = []
+        chain_params = llama_cpp.llama_sampler_chain_default_params()
+        chain_params.no_perf = True
+        self._chain = llama_cpp.llama_sampler_chain_init(chain_params)
+        n_vocab = context.model.n_vocab
+        self._add_bias(context.model, params)
+        penalised = self._add_penalties(params, context.n_ctx)
+        if params.greedy:
+            self._add(llama_cpp.llama_sampler_init_greedy())
+        else:
+            self._add_draw(params, n_vocab, index)
+        for token in prompt[-penalised:] if penalised else ():
+            llama_cpp.llama_sampler_accept(self._chain, token)
+
+    def _add(self, sampler: object) -> None:
+        llama_cpp.llama_sampler_chain_add(self._chain, sampler)
+
+    def _add_bias(self, model: LlamaModel, params: SamplingParams) -> None:
+        bias = {token: value for token, value in params.logit_bias.items() if 0 <= token < model.n_vocab}
+        if params.ignore_eos:
+            bias.update(dict.fromkeys(model.eog_tokens, -math.inf))
+        if bias:
+            entries = (llama_cpp.llama_logit_bias * len(bias))(*bias.items())
+            self._keep.append(entries)
+            self._add(llama_cpp.llama_sampler_init_logit_bias(model.n_vocab, len(bias), entries))
+
+    def _add_penalties(self, params: SamplingParams, n_ctx: int) -> int:
+        off = params.repeat_penalty == 1 and params.frequency_penalty == 0 and params.presence_penalty == 0
+        last_n = n_ctx if params.repeat_last_n == -1 else params.repeat_last_n
+        if off or last_n == 0:
+            return 0
+        self._add(
+            llama_cpp.llama_sampler_init_penalties(
+                last_n, params.repeat_penalty, params.frequency_penalty, params.presence_penalty
+            )
+        )
+        return last_n
+
+    def _add_draw(self, params: SamplingParams, n_vocab: int, index: int) -> None:
+        seed = secrets.randbits(32) if params.seed is None else (params.seed + index) % (2**32 - 1)
+        tau, eta = params.mirostat_tau, params.mirostat_eta
+        if params.mirostat:
+            self._add(llama_cpp.llama_sampler_init_temp(params.temperature))
+            if params.mirostat == 1:
+                self._add(llama_cpp.llama_sampler_init_mirostat(n_vocab, seed, tau, eta, 100))
+            else:
+                self._add(llama_cpp.llama_sampler_init_mirostat_v2(seed, tau, eta))
+            return
+        if params.top_k > 0:
+            self._add(llama_cpp.llama_sampler_init_top_k(params.top_k))
+        if params.typical_p < 1:
+            self._add(llama_cpp.llama_sampler_init_typical(params.typical_p, 1))
+        if params.top_p < 1:
+            self._add(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
+        if params.min_p > 0:
+            self._add(llama_cpp.llama_sampler_init_min_p(params.min_p, 1))
+        self._add(llama_cpp.llama_sampler_init_temp(params.temperature))
+        self._add(llama_cpp.llama_sampler_init_dist(seed))
+
+    def sample(self, row: int) -> int:
+        """Draws from the logits of batch row ``row`` and remembers the token for the penalties."""
+        return int(llama_cpp.llama_sampler_sample(self._chain, self._context, row))
+
+    def close(self) -> None:
+        if self._chain:
+            llama_cpp.llama_sampler_free(self._chain)
+            self._chain = None

@@ -1,0 +1,236 @@
+"""Continuous batching: each step admits, builds one batch, decodes it, samples, and finishes what has ended.
+
+Knows nothing of sockets or of llama.cpp: it drives a Backend and reports WorkerEvents.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import deque
+from collections.abc import Callable
+
+from api_host.engine.backend import Backend, DecodeFailed, Sampler, Span, Vocabulary
+from api_host.engine.messages import (
+    EngineStats,
+    Piece,
+    RequestAccepted,
+    RequestFailed,
+    RequestFinished,
+    WorkerEvent,
+)
+from api_host.engine.prefill import PrefillBudget
+from api_host.engine.sequence import Request, Sequence
+from api_host.engine.slots import Slots
+from api_host.errors import ApiHostError, ContextLengthExceeded, GenerationFailed, QueueFull
+from api_host.generation import FinishReason, SamplingParams
+
+MakeSampler = Callable[[SamplingParams, "array[int]", int], Sampler]
+
+
+class Scheduler:
+    """Runs requests in slots.
+
+    Args:
+        backend: the model's context. ``vocabulary``: its tokens as text.
+        make_sampler: from (params, prompt, index of the choice).
+        queue_limit: requests that may wait for a slot before one more is refused.
+        clock: seconds; monotonic.
+
+    ``submit`` and ``cancel`` between steps; ``step`` while ``has_work``; ``take_events`` after each.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        vocabulary: Vocabulary,
+        make_sampler: MakeSampler,
+        queue_limit: int = 100,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._backend = backend
+        self._vocabulary = vocabulary
+        self._make_sampler = make_sampler
+        self._queue_limit = queue_limit
+        self._clock = clock
+        self._slots = Slots(backend)
+        self._budget = PrefillBudget(backend.n_batch)
+        self._requests: dict[int, Request] = {}
+        self._waiting: deque[Sequence] = deque()
+        self._running: list[Sequence] = []
+        self._events: list[WorkerEvent] = []
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._waiting or self._running)
+
+    @property
+    def stats(self) -> EngineStats:
+        return EngineStats(
+            n_waiting=len({sequence.request.id for sequence in self._waiting}),
+            n_running=len(self._running),
+            cells_used=self._slots.n_cells,
+            cells_total=self._backend.n_ctx * self._backend.n_slots,
+        )
+
+    def take_events(self) -> list[WorkerEvent]:
+        events, self._events = self._events, []
+        return events
+
+    def submit(
+        self, id: int, prompt: array[int], sampling: SamplingParams, stop: list[str], n_ctx: int | None
+    ) -> None:
+        """Accepts a request; it waits for a slot.
+
+        Raises:
+            ContextLengthExceeded: prompt and one token do not fit ``n_ctx``.
+            QueueFull: ``queue_limit`` requests are waiting.
+        """
+        n_ctx = min(n_ctx or self._backend.n_ctx, self._backend.n_ctx)
+        if len(prompt) >= n_ctx:
+            raise ContextLengthExceeded(
+                f"inputs: the prompt has {len(prompt)} tokens and the context holds {n_ctx}, answer included; "
+                "shorten it or ask for a longer options.ctx_length",
+                n_prompt_tokens=len(prompt),
+                n_ctx=n_ctx,
+            )
+        if self.stats.n_waiting >= self._queue_limit:
+            raise QueueFull(
+                f"{self._queue_limit} requests are waiting for this model already; try again later",
+                retry_after=5,
+                limit=self._queue_limit,
+            )
+        request = Request(id, prompt, sampling, stop, n_ctx, submitted=self._clock())
+        request.sequences = [Sequence(request, index) for index in range(sampling.n)]
+        self._requests[id] = request
+        self._waiting.extend(request.sequences)
+        self._events.append(RequestAccepted(id, len(prompt)))
+
+    def cancel(self, id: int) -> None:
+        """Ends a request without a further event; an unknown id is ignored."""
+        request = self._requests.pop(id, None)
+        if request is not None:
+            self._drop(request)
+
+    def step(self) -> None:
+        """One turn: at most one decode."""
+        self._admit()
+        spans = self._build_batch()
+        if not spans:
+            return
+        started = self._clock()
+        try:
+            self._backend.decode(spans.values())
+        except DecodeFailed as error:
+            self._isolate(spans, error)
+            return
+        self._budget.observe(spans.values(), self._clock() - started)
+        for sequence, span in spans.items():
+            self._advance(sequence, span)
+
+    def _admit(self) -> None:
+        while self._waiting and self._slots.idle:
+            sequence = self._waiting.popleft()
+            request = sequence.request
+            if request.started is None:
+                request.started = self._clock()
+            sequence.sampler = self._make_sampler(request.sampling, request.prompt, sequence.index)
+            self._slots.place(sequence)
+            self._running.append(sequence)
+
+    def _build_batch(self) -> dict[Sequence, Span]:
+        """Every running sequence's next token, and as much prefill as the budget allows, oldest first."""
+        for sequence in self._running:
+            if sequence.leader is not None:
+                self._slots.take_shared(sequence)
+        ready = [sequence for sequence in self._running if sequence.leader is None]
+        suspects = [sequence for sequence in ready if sequence.suspect]
+        ready = suspects[:1] or ready
+        budget = self._budget.tokens(sum(not sequence.prefilling for sequence in ready))
+        spans = {}
+        for sequence in ready:
+            n_pending = len(sequence.tokens) - sequence.n_computed
+            n_taken = min(n_pending, budget) if sequence.prefilling else 1
+            if n_taken == 0:
+                continue
+            if sequence.prefilling:
+                budget -= n_taken
+            start = sequence.n_computed
+            assert sequence.slot is not None
+            spans[sequence] = Span(
+                sequence.slot, sequence.tokens[start : start + n_taken], start, n_taken == n_pending
+            )
+        return dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
+
+    def _advance(self, sequence: Sequence, span: Span) -> None:
+        """Books the decoded cells and, when the whole text is in, samples the next token."""
+        self._slots[span.slot].tokens.extend(span.tokens)
+        sequence.n_computed += len(span.tokens)
+        if not span.wants_logits:
+            return
+        sequence.suspect = False
+        request = sequence.request
+        if request.first_token is None:
+            request.first_token = self._clock()
+        assert sequence.sampler is not None
+        token = sequence.sampler.sample(span.row)
+        if self._vocabulary.is_eog(token):
+            self._finish(sequence, sequence.detokenizer.flush(), "stop")
+            return
+        sequence.tokens.append(token)
+        sequence.n_unshown += 1
+        text = sequence.detokenizer.push(self._vocabulary.piece(token))
+        if sequence.detokenizer.stopped:
+            self._finish(sequence, text, "stop")
+        elif sequence.at_limit:
+            self._finish(sequence, text + sequence.detokenizer.flush(), "length")
+        elif text:
+            self._emit(sequence, text)
+
+    def _emit(self, sequence: Sequence, text: str, reason: FinishReason | None = None) -> None:
+        n_tokens, sequence.n_unshown = sequence.n_unshown, 0
+        self._events.append(Piece(sequence.request.id, sequence.index, text, n_tokens, reason))
+
+    def _finish(self, sequence: Sequence, text: str, reason: FinishReason) -> None:
+        self._emit(sequence, text, reason)
+        self._release(sequence)
+        request = sequence.request
+        if request.finished:
+            del self._requests[request.id]
+            self._events.append(RequestFinished(request.id, request.usage, request.timings(self._clock())))
+
+    def _release(self, sequence: Sequence) -> None:
+        sequence.finished = True
+        if sequence.sampler is not None:
+            sequence.sampler.close()
+            sequence.sampler = None
+        self._slots.release(sequence)
+        if sequence in self._running:
+            self._running.remove(sequence)
+
+    def _drop(self, request: Request) -> None:
+        self._waiting = deque(sequence for sequence in self._waiting if sequence.request is not request)
+        for sequence in request.sequences:
+            if not sequence.finished:
+                self._release(sequence)
+
+    def _fail(self, request: Request, error: ApiHostError) -> None:
+        self._requests.pop(request.id, None)
+        self._drop(request)
+        self._events.append(RequestFailed(request.id, error.code, error.message, error.details))
+
+    def _isolate(self, spans: dict[Sequence, Span], error: DecodeFailed) -> None:
+        """A decode failed: its sequences start over one by one, and the one that fails alone fails its request."""
+        for span in spans.values():
+            self._slots.clear(self._slots[span.slot])
+        if len(spans) == 1:
+            (sequence,) = spans
+            if sequence.suspect or len(self._running) == 1:
+                self._fail(
+                    sequence.request,
+                    GenerationFailed(f"llama.cpp could not go on with this request ({error}); try it again"),
+                )
+                return
+        for sequence in spans:
+            sequence.n_computed = 0
+            sequence.suspect = True

@@ -1,0 +1,81 @@
+"""A request inside the engine, and its sequences: one token stream for each choice (``n=2`` makes two).
+
+Holds state and derives the rest; decides nothing.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass, field
+
+from api_host.engine.backend import Sampler
+from api_host.engine.detokenizer import Detokenizer
+from api_host.generation import SamplingParams, Timings, Usage
+
+
+@dataclass
+class Request:
+    """One admitted request. ``n_ctx`` bounds prompt and answer; times are of the scheduler's clock, in seconds."""
+
+    id: int
+    prompt: array[int]
+    sampling: SamplingParams
+    stop: list[str]
+    n_ctx: int
+    submitted: float
+    started: float | None = None
+    first_token: float | None = None
+    sequences: list[Sequence] = field(default_factory=list)
+
+    @property
+    def finished(self) -> bool:
+        return all(sequence.finished for sequence in self.sequences)
+
+    @property
+    def usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=len(self.prompt),
+            completion_tokens=sum(sequence.n_generated for sequence in self.sequences),
+            cached_tokens=self.sequences[0].n_cached,
+        )
+
+    def timings(self, now: float) -> Timings:
+        started = now if self.started is None else self.started
+        first = now if self.first_token is None else self.first_token
+        return Timings(queued=started - self.submitted, prefill=first - started, decode=now - first)
+
+
+class Sequence:
+    """One token stream.
+
+    ``tokens`` are prompt and answer; the first ``n_computed`` of them have their cells in ``slot``. A sequence
+    that ``leader`` is set for waits until the leader has ``n_shared`` cells, and then takes a copy of them.
+    """
+
+    def __init__(self, request: Request, index: int) -> None:
+        self.request = request
+        self.index = index
+        self.tokens = array("i", request.prompt)
+        self.n_computed = 0
+        self.n_cached = 0
+        self.slot: int | None = None
+        self.sampler: Sampler | None = None
+        self.detokenizer = Detokenizer(request.stop)
+        self.finished = False
+        self.leader: Sequence | None = None
+        self.n_shared = 0
+        self.n_unshown = 0
+        self.suspect = False
+
+    @property
+    def n_generated(self) -> int:
+        return len(self.tokens) - len(self.request.prompt)
+
+    @property
+    def prefilling(self) -> bool:
+        """Whether more than the newest token is without cells."""
+        return len(self.tokens) - self.n_computed > 1
+
+    @property
+    def at_limit(self) -> bool:
+        return self.n_generated >= self.request.sampling.max_tokens or len(self.tokens) >= self.request.n_ctx
