@@ -33,6 +33,7 @@ Knows nothing of Flask: a dialect turns an error into its own shape.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -208,3 +209,8 @@ def from_code(code: str, message: str, details: dict[str, Any]) -> ApiHostError:
     error = kind(message, **details)
     error.retry_after = retry_after
     return error
+
+
+def without_paths(text: str) -> str:
+    """The text with absolute paths cut down to their last part: what a client may see."""
+    return re.sub(r"(?<![\w.:/])/(?:[^/\s'\":]+/)+", "", text)

@@ -68,9 +68,7 @@ def write_model(path: Path, size: Size, vocabulary: Path, seed: int = 0) -> None
     writer.add_tensor("output_norm.weight", np.ones(size.n_embd, np.float32))
     for name, shape in shapes.items():
         weights = random.standard_normal(shape, np.float32) * (shape[1] ** -0.5)
-        writer.add_tensor(
-            f"{name}.weight", gguf.quants.quantize(weights, size.quant), raw_dtype=size.quant
-        )
+        writer.add_tensor(f"{name}.weight", gguf.quants.quantize(weights, size.quant), raw_dtype=size.quant)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

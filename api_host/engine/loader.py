@@ -16,9 +16,11 @@ from pathlib import Path
 import psutil
 
 from api_host.engine import memory
-from api_host.engine.llama import LlamaContext, LlamaModel, LoadError, gpu_devices, supports_gpu
+from api_host.engine.llama.context import LlamaContext
+from api_host.engine.llama.devices import gpu_devices, supports_gpu
+from api_host.engine.llama.model import LlamaModel, LoadError
 from api_host.engine.messages import Load, ModelInfo
-from api_host.errors import ModelLoadFailed, OutOfMemory
+from api_host.errors import ModelLoadFailed, OutOfMemory, without_paths
 
 CPU_BATCH, GPU_BATCH = 512, 2048
 CUDA_INSTALL = (
@@ -115,11 +117,6 @@ def _open(load: Load, n_gpu_layers: int = 0, vocab_only: bool = False) -> LlamaM
     except LoadError as error:
         reason = without_paths(str(error))
         raise ModelLoadFailed(f"llama.cpp cannot load {Path(load.path).name}: {reason}") from error
-
-
-def without_paths(text: str) -> str:
-    """The text with absolute paths cut down to their last part: what a client may see."""
-    return re.sub(r"(?<![\w.:/])/(?:[^/\s'\":]+/)+", "", text)
 
 
 def _size_on_disk(path: Path) -> int:

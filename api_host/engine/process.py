@@ -10,7 +10,6 @@ import itertools
 import logging
 import os
 import queue
-import re
 import signal
 import socket
 import subprocess
@@ -40,7 +39,7 @@ from api_host.engine.messages import (
     from_worker_decoder,
     send,
 )
-from api_host.errors import ApiHostError, Cancelled, WorkerDied
+from api_host.errors import ApiHostError, Cancelled, WorkerDied, without_paths
 from api_host.generation import Message, SamplingParams
 
 log = logging.getLogger(__name__)
@@ -199,7 +198,7 @@ class Worker:
             how = f"was killed by {signal.Signals(-code).name}"
         elif code:
             how = f"ended with exit code {code}"
-        lines = [_without_paths(line) for line in self._stderr]
+        lines = [without_paths(line) for line in self._stderr]
         said = f"; it printed last: {' / '.join(lines[-3:])}" if lines else ""
         return WorkerDied(
             f"the model's process {how}{said}. The next request starts a new one",
@@ -243,7 +242,7 @@ class Worker:
         for event in message.events:
             last = isinstance(event, RequestFinished | RequestFailed)
             with self._lock:
-                stream = (self._streams.pop if last else self._streams.get)(event.id, None)
+                stream = self._streams.pop(event.id, None) if last else self._streams.get(event.id)
             if stream is not None:
                 stream.put(event)
 
@@ -274,8 +273,6 @@ def _environment() -> dict[str, str]:
     paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
     secrets = ("API_HOST_TOKEN", "API_HOST_HUB_TOKEN", "HF_TOKEN")
     kept = {name: value for name, value in os.environ.items() if name not in secrets}
-    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
-
-
-def _without_paths(text: str) -> str:
-    return re.sub(r"(?<![\w.:/])/(?:[^/\s'\":]+/)+", "", text)
+    # Without GGML_NO_BACKTRACE an abort runs a debugger for seconds and buries its reason.
+    own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "GGML_NO_BACKTRACE": "1"}
+    return {**kept, **own}

@@ -11,7 +11,8 @@ import socket
 import sys
 from array import array
 
-from api_host.engine.chat_template import ChatTemplate
+from api_host.engine.llama.chat_template import ChatTemplate
+from api_host.engine.llama.sampler import LlamaSampler
 from api_host.engine.loader import LoadedModel, load_model
 from api_host.engine.messages import (
     Cancel,
@@ -29,7 +30,6 @@ from api_host.engine.messages import (
     send,
     to_worker_decoder,
 )
-from api_host.engine.sampler import LlamaSampler
 from api_host.engine.scheduler import Scheduler
 from api_host.errors import ApiHostError, InvalidRequest
 from api_host.generation import SamplingParams

@@ -26,12 +26,16 @@ class Prompt:
 
 
 def named_formats() -> dict[str, Callable[..., Any]]:
-    """The formatters that llama-cpp-python registers, by name (those that only render text)."""
+    """The formatters that llama-cpp-python registers, by name: those that only render text, and lose none of it."""
     registry = llama_chat_format.LlamaChatCompletionHandlerRegistry()
     found = {}
     for name, completion in registry._chat_handlers.items():
         formatter = inspect.getclosurevars(completion).nonlocals.get("chat_formatter")
-        if formatter is not None:
+        # open-orca of 0.3.36 drops every message: its roles are spelled with capitals.
+        if (
+            formatter is not None
+            and "probe" in formatter(messages=[{"role": "user", "content": "probe"}]).prompt
+        ):
             found[name] = formatter
     return found
 

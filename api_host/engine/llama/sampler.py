@@ -11,7 +11,8 @@ from array import array
 
 import llama_cpp
 
-from api_host.engine.llama import LlamaContext, LlamaModel
+from api_host.engine.llama.context import LlamaContext
+from api_host.engine.llama.model import LlamaModel
 from api_host.generation import SamplingParams
 
 
@@ -27,7 +28,6 @@ class LlamaSampler:
 
     def __init__(self, context: LlamaContext, params: SamplingParams, prompt: array[int], index: int) -> None:
         self._context = context.pointer
-        self._keep: list[object] = []
         chain_params = llama_cpp.llama_sampler_chain_default_params()
         chain_params.no_perf = True
         self._chain = llama_cpp.llama_sampler_chain_init(chain_params)
@@ -49,8 +49,9 @@ class LlamaSampler:
         if params.ignore_eos:
             bias.update(dict.fromkeys(model.eog_tokens, -math.inf))
         if bias:
-            entries = (llama_cpp.llama_logit_bias * len(bias))(*bias.items())
-            self._keep.append(entries)
+            entries = (llama_cpp.llama_logit_bias * len(bias))()
+            for entry, (token, value) in zip(entries, bias.items(), strict=True):
+                entry.token, entry.bias = token, value
             self._add(llama_cpp.llama_sampler_init_logit_bias(model.n_vocab, len(bias), entries))
 
     def _add_penalties(self, params: SamplingParams, n_ctx: int) -> int:

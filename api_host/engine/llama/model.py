@@ -1,0 +1,170 @@
+"""The weights and the vocabulary of one GGUF, and what llama.cpp logs about them.
+
+Knows nothing of contexts, slots or requests.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from array import array
+from collections import deque
+from functools import cached_property
+
+import llama_cpp
+
+# ggml's levels; the bindings' own table of them is out of date.
+_LOG_WARN, _LOG_ERROR = 3, 4
+
+recent_errors: deque[str] = deque(maxlen=8)
+
+
+@llama_cpp.llama_log_callback
+def _keep_log(level: int, text: bytes | None, _user_data: object) -> None:
+    line = (text or b"").decode("utf-8", "replace")
+    if level == _LOG_ERROR:
+        recent_errors.append(line.strip())
+    if level in (_LOG_WARN, _LOG_ERROR):
+        sys.stderr.write(line)
+        sys.stderr.flush()
+
+
+llama_cpp.llama_log_set(_keep_log, ctypes.c_void_p(0))
+
+
+class LoadError(Exception):
+    """llama.cpp answered NULL; the text is the last of its error lines."""
+
+
+class LlamaModel:
+    """The weights and the vocabulary of one GGUF.
+
+    Args:
+        path: the GGUF, or the first part of a split one.
+        n_gpu_layers: layers on the GPU; -1 is all of them.
+        vocab_only: read metadata and vocabulary, no weights (milliseconds).
+
+    Raises:
+        LoadError: llama.cpp refused the file; some bad files make it abort the process instead.
+    """
+
+    def __init__(self, path: str, n_gpu_layers: int = 0, vocab_only: bool = False) -> None:
+        llama_cpp.llama_backend_init()
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers
+        params.vocab_only = vocab_only
+        recent_errors.clear()
+        self.pointer = llama_cpp.llama_model_load_from_file(path.encode(), params)
+        if not self.pointer:
+            raise LoadError(" ".join(recent_errors) or "llama.cpp gave no reason")
+        self._vocab = llama_cpp.llama_model_get_vocab(self.pointer)
+        self._pieces: dict[int, bytes] = {}
+        self.metadata = self._read_metadata()
+        self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
+        self.bos: int = llama_cpp.llama_vocab_bos(self._vocab)
+        self.eos: int = llama_cpp.llama_vocab_eos(self._vocab)
+
+    def close(self) -> None:
+        if self.pointer:
+            llama_cpp.llama_model_free(self.pointer)
+            self.pointer = None
+
+    def _read_metadata(self) -> dict[str, str]:
+        def text(read: object, index: int, size: int = 256) -> str:
+            buffer = ctypes.create_string_buffer(size)
+            length = read(self.pointer, index, buffer, size)  # type: ignore[operator]
+            if length >= size:
+                return text(read, index, length + 1)
+            return buffer.value.decode("utf-8", "replace")
+
+        return {
+            text(llama_cpp.llama_model_meta_key_by_index, i): text(
+                llama_cpp.llama_model_meta_val_str_by_index, i
+            )
+            for i in range(llama_cpp.llama_model_meta_count(self.pointer))
+        }
+
+    @property
+    def architecture(self) -> str:
+        return self.metadata.get("general.architecture", "unknown")
+
+    @property
+    def description(self) -> str:
+        buffer = ctypes.create_string_buffer(256)
+        llama_cpp.llama_model_desc(self.pointer, buffer, 256)
+        return buffer.value.decode("utf-8", "replace")
+
+    @property
+    def size(self) -> int:
+        """Bytes of all tensors."""
+        return int(llama_cpp.llama_model_size(self.pointer))
+
+    @property
+    def n_params(self) -> int:
+        return int(llama_cpp.llama_model_n_params(self.pointer))
+
+    @property
+    def n_layer(self) -> int:
+        return int(llama_cpp.llama_model_n_layer(self.pointer))
+
+    @property
+    def n_ctx_train(self) -> int:
+        return int(llama_cpp.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def n_swa(self) -> int:
+        return int(llama_cpp.llama_model_n_swa(self.pointer))
+
+    @property
+    def has_encoder(self) -> bool:
+        return bool(llama_cpp.llama_model_has_encoder(self.pointer))
+
+    @property
+    def is_recurrent(self) -> bool:
+        """Whether part of a sequence is a running state, of which no end can be dropped."""
+        model = self.pointer
+        return bool(llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+
+    @property
+    def chat_template(self) -> str | None:
+        template = llama_cpp.llama_model_chat_template(self.pointer, None)
+        return template.decode("utf-8", "replace") if template else None
+
+    @cached_property
+    def eog_tokens(self) -> list[int]:
+        return [token for token in range(self.n_vocab) if self.is_eog(token)]
+
+    def is_eog(self, token: int) -> bool:
+        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+
+    def token_text(self, token: int) -> str:
+        """The token as the vocabulary writes it, control tokens included; "" for none (-1)."""
+        if token < 0:
+            return ""
+        text: bytes = llama_cpp.llama_vocab_get_text(self._vocab, token)
+        return text.decode("utf-8", "replace")
+
+    def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> array[int]:
+        """The tokens of ``text``; ``add_special`` adds BOS/EOS as the model wants them."""
+        data = text.encode("utf-8", "replace")
+        room = len(data) + 8
+        tokens = (llama_cpp.llama_token * room)()
+        count = llama_cpp.llama_tokenize(
+            self._vocab, data, len(data), tokens, room, add_special, parse_special
+        )
+        if count < 0:
+            raise ValueError(f"llama.cpp could not tokenize a text of {len(data)} bytes")
+        return array("i", memoryview(tokens).cast("B").cast("i")[:count])
+
+    def piece(self, token: int) -> bytes:
+        """The bytes of a token as text; control tokens are empty."""
+        cached = self._pieces.get(token)
+        if cached is not None:
+            return cached
+        buffer = ctypes.create_string_buffer(256)
+        length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
+        if length < 0:
+            buffer = ctypes.create_string_buffer(-length)
+            length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, -length, 0, False)
+        self._pieces[token] = piece = buffer.raw[:length]
+        return piece

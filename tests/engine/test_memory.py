@@ -1,0 +1,72 @@
+"""Where layers go: fewer slots, then fewer layers, then a shorter context, then a refusal with the numbers."""
+
+from __future__ import annotations
+
+import pytest
+
+from api_host.engine.memory import Shape, kv_bytes_per_token, place_on_cpu, place_on_gpu
+from api_host.errors import OutOfMemory
+
+GB = 10**9
+# Llama 3 8B, Q4_K_M: 4.9 GB, 32 layers, 8 KV heads of 128: 131072 bytes a token.
+LLAMA_8B = Shape(n_layer=32, weights=4_900_000_000, kv_per_token=131_072)
+
+
+def test_kv_bytes_come_from_the_metadata():
+    metadata = {
+        "general.architecture": "llama",
+        "llama.block_count": "32",
+        "llama.embedding_length": "4096",
+        "llama.attention.head_count": "32",
+        "llama.attention.head_count_kv": "8",
+    }
+    assert kv_bytes_per_token(metadata) == 131_072
+    assert kv_bytes_per_token({**metadata, "llama.attention.key_length": "256"}) == 32 * 8 * (256 + 128) * 2
+    mixed = "[" + ", ".join(["8", "0"] * 16) + "]"
+    assert kv_bytes_per_token({**metadata, "llama.attention.head_count_kv": mixed}) == 131_072 // 2
+    assert kv_bytes_per_token({}) == 0
+
+
+def test_a_t4_takes_the_whole_8b_model_with_eight_slots():
+    placed = place_on_gpu(LLAMA_8B, 4096, None, None, 15 * GB)
+    assert (placed.n_gpu_layers, placed.n_ctx, placed.n_slots, placed.notes) == (33, 4096, 8, ())
+
+
+def test_slots_go_first_and_it_is_said():
+    placed = place_on_gpu(LLAMA_8B, 4096, None, None, 7 * GB)
+    assert (placed.n_gpu_layers, placed.n_ctx, placed.n_slots) == (33, 4096, 2)
+    assert "2 sequences" in placed.notes[0]
+
+
+def test_then_layers_go():
+    placed = place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB)
+    assert 0 < placed.n_gpu_layers < 33
+    assert (placed.n_ctx, placed.n_slots) == (4096, 1)
+    assert "of 33 layers" in placed.notes[0]
+
+
+def test_then_the_context_is_shortened():
+    placed = place_on_gpu(LLAMA_8B, 131_072, None, None, 900_000_000)
+    assert placed.n_gpu_layers >= 1
+    assert placed.n_ctx < 131_072
+    assert "context" in placed.notes[1]
+
+
+def test_a_set_number_of_layers_is_taken_as_it_is():
+    assert place_on_gpu(LLAMA_8B, 4096, None, 7, GB).n_gpu_layers == 7
+    assert place_on_gpu(LLAMA_8B, 4096, 3, -1, GB).n_gpu_layers == 33
+
+
+def test_host_memory_bounds_slots_then_context():
+    assert place_on_cpu(LLAMA_8B, 4096, None, 16 * GB).n_slots == 4
+    assert place_on_cpu(LLAMA_8B, 4096, None, 6 * GB).n_slots == 1
+    short = place_on_cpu(LLAMA_8B, 32_768, None, 6 * GB)
+    assert (short.n_slots, short.n_ctx) == (1, 4096)
+
+
+def test_what_can_never_fit_is_refused_with_the_numbers():
+    with pytest.raises(OutOfMemory) as caught:
+        place_on_cpu(LLAMA_8B, 4096, None, 3 * GB)
+    assert caught.value.details["needed"] > 5 * GB
+    assert caught.value.details["free"] == 3 * GB
+    assert "GB" in caught.value.message

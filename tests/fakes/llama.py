@@ -1,0 +1,100 @@
+"""A small stand-in for the llama interface: the same methods, cells that are checked, a next token that depends
+on every cell of its slot, so that one wrong cell changes the text."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+
+from api_host.engine.backend import DecodeFailed, Span
+
+N_VOCAB = 64
+EOG = 0
+
+
+def next_token(cells: list[int]) -> int:
+    """The model's only opinion: a hash of the whole text; never EOG by itself for short texts."""
+    value = len(cells)
+    for token in cells:
+        value = (value * 31 + token + 7) % 1_000_003
+    return value % (N_VOCAB - 1) + 1
+
+
+class FakeLlama:
+    """Backend and Vocabulary. ``poison``: a token whose batch fails to decode."""
+
+    def __init__(
+        self, n_ctx: int = 256, n_slots: int = 4, n_batch: int = 64, can_trim: bool = True, poison: int = -1
+    ) -> None:
+        self.n_ctx, self.n_slots, self.n_batch, self.can_trim = n_ctx, n_slots, n_batch, can_trim
+        self.poison = poison
+        self.cells: list[list[int]] = [[] for _ in range(n_slots)]
+        self.rows: dict[int, int] = {}
+        self.batches: list[list[Span]] = []
+        self.n_copies = 0
+
+    def decode(self, spans: Iterable[Span]) -> None:
+        batch = list(spans)
+        self.batches.append(batch)
+        assert sum(len(span.tokens) for span in batch) <= self.n_batch, "the batch is too large"
+        assert [span.slot for span in batch] == sorted({span.slot for span in batch}), "slots must ascend"
+        if any(self.poison in span.tokens for span in batch):
+            for span in batch:
+                self.cells[span.slot] = [-1]
+            raise DecodeFailed(-3)
+        self.rows = {}
+        row = 0
+        for span in batch:
+            cells = self.cells[span.slot]
+            assert span.start == len(cells), f"slot {span.slot} has {len(cells)} cells, not {span.start}"
+            cells.extend(span.tokens)
+            row += len(span.tokens)
+            assert len(cells) <= self.n_ctx, "more cells than the context"
+            if span.wants_logits:
+                span.row = row - 1
+                self.rows[span.row] = next_token(cells)
+
+    def clear(self, slot: int) -> None:
+        self.cells[slot] = []
+
+    def trim(self, slot: int, length: int) -> int:
+        if length != len(self.cells[slot]) and not self.can_trim:
+            self.clear(slot)
+            return 0
+        self.cells[slot] = self.cells[slot][:length]
+        return length
+
+    def copy(self, source: int, target: int, length: int) -> int:
+        self.n_copies += 1
+        self.cells[target] = list(self.cells[source])
+        return self.trim(target, length)
+
+    def is_eog(self, token: int) -> bool:
+        return token == EOG
+
+    def piece(self, token: int) -> bytes:
+        return f"<{token}>".encode()
+
+
+class FakeSampler:
+    """Takes the model's opinion; counts how many are open, so that a leak is seen."""
+
+    n_open = 0
+
+    def __init__(self, llama: FakeLlama) -> None:
+        self._llama = llama
+        FakeSampler.n_open += 1
+
+    def sample(self, row: int) -> int:
+        return self._llama.rows[row]
+
+    def close(self) -> None:
+        FakeSampler.n_open -= 1
+
+
+def text_alone(prompt: array[int], n_tokens: int) -> str:
+    """What the fake generates for a prompt that has the machine to itself."""
+    cells = list(prompt)
+    for _ in range(n_tokens):
+        cells.append(next_token(cells))
+    return "".join(f"<{token}>" for token in cells[len(prompt) :])
