@@ -36,6 +36,7 @@ class LoadedModel:
     model: LlamaModel
     context: LlamaContext
     info: ModelInfo
+    n_threads: int
 
 
 def load_model(load: Load) -> LoadedModel:
@@ -71,7 +72,7 @@ def load_model(load: Load) -> LoadedModel:
     device = "CPU" if not placement.n_gpu_layers else ", ".join(d.description for d in devices)
     info = _info(model, context, placement, device, [*notes, *placement.notes])
     info.load_seconds = time.monotonic() - started
-    return LoadedModel(model, context, info)
+    return LoadedModel(model, context, info, _n_threads(load))
 
 
 def _load_placed(
@@ -79,13 +80,12 @@ def _load_placed(
 ) -> tuple[LlamaModel, LlamaContext, memory.Placement]:
     """Loads; when a GPU turns out too small, again with a quarter fewer layers there, down to none."""
     n_batch = GPU_BATCH if placement.n_gpu_layers else CPU_BATCH
-    n_threads = load.n_threads or _physical_cores()
     while True:
         try:
             model = _open(load, n_gpu_layers=placement.n_gpu_layers)
             if model.has_encoder:
                 raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
-            context = LlamaContext(model, placement.n_ctx, placement.n_slots, n_batch, n_threads)
+            context = LlamaContext(model, placement.n_ctx, placement.n_slots, n_batch, _n_threads(load))
         except (LoadError, ModelLoadFailed) as error:
             if placement.n_gpu_layers == 0 or load.n_gpu_layers is not None:
                 raise _why_not(error, shape, placement) from error
@@ -93,8 +93,6 @@ def _load_placed(
             note = f"{layers} of {shape.n_layer + 1} layers are on the GPU: more did not fit"
             placement = memory.Placement(layers, placement.n_ctx, placement.n_slots, (note,))
             continue
-        if not context.makes_text:
-            raise ModelLoadFailed("this model makes embeddings and no text; name a model that generates text")
         return model, context, placement
 
 
@@ -132,8 +130,10 @@ def _glob_escaped(text: str) -> str:
     return re.sub(r"([*?\[])", r"[\1]", text)
 
 
-def _physical_cores() -> int:
-    """Cores that this process may use; hyper-threads only slow llama.cpp's lock-step threads down."""
+def _n_threads(load: Load) -> int:
+    """As many as asked, or the cores that this process may use; hyper-threads only slow the lock-step down."""
+    if load.n_threads is not None:
+        return load.n_threads
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
@@ -164,5 +164,6 @@ def _info(
         n_gpu_layers=placement.n_gpu_layers,
         device=device,
         has_chat_template=model.chat_template is not None,
+        makes_text=context.makes_text,
         notes=notes,
     )

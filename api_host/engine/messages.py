@@ -46,6 +46,13 @@ class Generate(msgspec.Struct, tag=True):
     n_ctx: int | None = None
 
 
+class Embed(msgspec.Struct, tag=True):
+    """Texts to turn into vectors; answered by Embedded or RequestFailed."""
+
+    id: int
+    texts: list[str]
+
+
 class Cancel(msgspec.Struct, tag=True):
     """Ends a request between two steps, or inside a prefill; an unknown id is ignored (it has just ended)."""
 
@@ -88,6 +95,7 @@ class ModelInfo(msgspec.Struct):
     n_gpu_layers: int
     device: str
     has_chat_template: bool
+    makes_text: bool = True
     load_seconds: float = 0.0
     notes: list[str] = []
 
@@ -122,7 +130,15 @@ class RequestFinished(msgspec.Struct, tag=True):
     timings: Timings
 
 
-WorkerEvent: TypeAlias = RequestAccepted | RequestFailed | Piece | RequestFinished
+class Embedded(msgspec.Struct, tag=True):
+    """One vector a text, each little-endian float32 of length 1 (L2), and the number of tokens read."""
+
+    id: int
+    vectors: list[bytes]
+    n_tokens: int
+
+
+WorkerEvent: TypeAlias = RequestAccepted | RequestFailed | Piece | RequestFinished | Embedded
 
 
 class EngineStats(msgspec.Struct):
@@ -141,7 +157,7 @@ class Step(msgspec.Struct, tag=True):
     stats: EngineStats
 
 
-ToWorker: TypeAlias = Load | Generate | Cancel | Stop
+ToWorker: TypeAlias = Load | Generate | Embed | Cancel | Stop
 FromWorker: TypeAlias = Loaded | LoadFailed | Step
 
 _encoder = msgspec.msgpack.Encoder()

@@ -22,6 +22,8 @@ from pathlib import Path
 from api_host import errors
 from api_host.engine.messages import (
     Cancel,
+    Embed,
+    Embedded,
     EngineStats,
     FrameReader,
     FromWorker,
@@ -55,7 +57,7 @@ class RequestStream:
         self._cancel = cancel
 
     def get(self, timeout: float | None = None) -> WorkerEvent | None:
-        """The next event, or None after ``timeout`` seconds; RequestFinished is the last.
+        """The next event, or None after ``timeout`` seconds; RequestFinished or Embedded is the last.
 
         Raises:
             ApiHostError: the request was refused or has failed; WorkerDied; Cancelled after ``cancel``.
@@ -90,7 +92,7 @@ class Worker:
         self._streams: dict[int, RequestStream] = {}
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._stopping = False
+        self._stopping = self._ended = False
         self._outcome: Loaded | LoadFailed | None = None
         self._settled = threading.Event()
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
@@ -164,13 +166,20 @@ class Worker:
         Raises:
             WorkerDied: the process has ended.
         """
+        return self._request(lambda id: Generate(id, inputs, sampling, chat_format, n_ctx))
+
+    def embed(self, texts: list[str]) -> RequestStream:
+        """Sends texts; the only event of the stream is Embedded. Raises as ``generate``."""
+        return self._request(lambda id: Embed(id, texts))
+
+    def _request(self, message: Callable[[int], ToWorker]) -> RequestStream:
         request_id = next(self._ids)
         stream = RequestStream(cancel=lambda: self._cancel(request_id))
         with self._lock:
+            if self._ended:
+                raise self.death()
             self._streams[request_id] = stream
-        self._send(Generate(request_id, inputs, sampling, chat_format, n_ctx))
-        if not self._reader.is_alive() and self._streams.pop(request_id, None):
-            raise self.death()
+        self._send(message(request_id))
         return stream
 
     def stop(self, timeout: float = 5.0) -> None:
@@ -240,7 +249,7 @@ class Worker:
             return
         self.stats = message.stats
         for event in message.events:
-            last = isinstance(event, RequestFinished | RequestFailed)
+            last = isinstance(event, RequestFinished | RequestFailed | Embedded)
             with self._lock:
                 stream = self._streams.pop(event.id, None) if last else self._streams.get(event.id)
             if stream is not None:
@@ -249,6 +258,7 @@ class Worker:
     def _end(self) -> None:
         self.stats = EngineStats()
         with self._lock:
+            self._ended = True
             streams, self._streams = list(self._streams.values()), {}
         for stream in streams:
             stream.put(Cancelled("the model was unloaded") if self._stopping else self.death())

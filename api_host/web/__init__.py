@@ -1,0 +1,1 @@
+"""All that knows Flask: routes, shapes, sockets. Knows nothing of models or of llama.cpp."""

@@ -6,14 +6,12 @@ another's idle cells. Knows nothing of requests, of sampling or of who uses whic
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Iterable
-from typing import Any
 
 import llama_cpp
-import numpy as np
 
 from api_host.engine.backend import DecodeFailed, Span
+from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
 
 
@@ -51,30 +49,12 @@ class LlamaContext:
         self.can_trim = not model.is_recurrent
         self._memory = llama_cpp.llama_get_memory(self.pointer)
         self._n_swa = model.n_swa
-        self._make_batch()
+        self._batch = TokenBatch(self.n_batch, self.n_ctx)
 
     @property
     def makes_text(self) -> bool:
         """False for models that only embed (they have no memory of a sequence)."""
         return bool(self._memory)
-
-    def _make_batch(self) -> None:
-        room = self.n_batch
-        self._token = np.zeros(room, np.int32)
-        self._pos = np.zeros(room, np.int32)
-        self._n_seq = np.ones(room, np.int32)
-        self._seq = np.zeros(room, np.int32)
-        self._seq_pointers = self._seq.ctypes.data + 4 * np.arange(room, dtype=np.uint64)
-        self._logits = np.zeros(room, np.int8)
-        self._positions = np.arange(self.n_ctx + 1, dtype=np.int32)
-
-        self._batch = llama_cpp.llama_batch(
-            token=_pointer(self._token, llama_cpp.llama_token),
-            pos=_pointer(self._pos, llama_cpp.llama_pos),
-            n_seq_id=_pointer(self._n_seq, ctypes.c_int32),
-            seq_id=_pointer(self._seq_pointers, ctypes.POINTER(llama_cpp.llama_seq_id)),
-            logits=_pointer(self._logits, ctypes.c_int8),
-        )
 
     def decode(self, spans: Iterable[Span]) -> None:
         """One ``llama_decode``; ``span.row`` is then where its last token's logits are.
@@ -84,19 +64,14 @@ class LlamaContext:
         Raises:
             DecodeFailed: llama.cpp's code is not 0; the cells of these slots are undefined.
         """
-        n = 0
-        self._logits[:] = 0
+        batch = self._batch
+        batch.clear()
         for span in spans:
-            end = n + len(span.tokens)
-            self._token[n:end] = span.tokens
-            self._pos[n:end] = self._positions[span.start : span.start + len(span.tokens)]
-            self._seq[n:end] = span.slot
+            row = batch.add(span.slot, span.tokens, span.start)
             if span.wants_logits:
-                self._logits[end - 1] = 1
-                span.row = end - 1
-            n = end
-        self._batch.n_tokens = n
-        code = llama_cpp.llama_decode(self.pointer, self._batch)
+                batch.want_output(row)
+                span.row = row
+        code = llama_cpp.llama_decode(self.pointer, batch.struct)
         if code != 0:
             raise DecodeFailed(code)
 
@@ -121,8 +96,3 @@ class LlamaContext:
         if self.pointer:
             llama_cpp.llama_free(self.pointer)
             self.pointer = None
-
-
-def _pointer(values: np.ndarray, kind: Any) -> Any:
-    """A C pointer to an array's memory; the array must outlive it."""
-    return ctypes.cast(values.ctypes.data, ctypes.POINTER(kind))

@@ -33,7 +33,7 @@ class LlamaSampler:
         self._chain = llama_cpp.llama_sampler_chain_init(chain_params)
         n_vocab = context.model.n_vocab
         self._add_bias(context.model, params)
-        penalised = self._add_penalties(params, context.n_ctx)
+        penalised = self._add_penalties(params, n_vocab, context.n_ctx)
         if params.greedy:
             self._add(llama_cpp.llama_sampler_init_greedy())
         else:
@@ -54,16 +54,13 @@ class LlamaSampler:
                 entry.token, entry.bias = token, value
             self._add(llama_cpp.llama_sampler_init_logit_bias(model.n_vocab, len(bias), entries))
 
-    def _add_penalties(self, params: SamplingParams, n_ctx: int) -> int:
+    def _add_penalties(self, params: SamplingParams, n_vocab: int, n_ctx: int) -> int:
         off = params.repeat_penalty == 1 and params.frequency_penalty == 0 and params.presence_penalty == 0
         last_n = n_ctx if params.repeat_last_n == -1 else params.repeat_last_n
         if off or last_n == 0:
             return 0
-        self._add(
-            llama_cpp.llama_sampler_init_penalties(
-                last_n, params.repeat_penalty, params.frequency_penalty, params.presence_penalty
-            )
-        )
+        repeat, frequency, presence = params.repeat_penalty, params.frequency_penalty, params.presence_penalty
+        self._add(llama_cpp.llama_sampler_init_penalties(n_vocab, last_n, repeat, frequency, presence))
         return last_n
 
     def _add_draw(self, params: SamplingParams, n_vocab: int, index: int) -> None:

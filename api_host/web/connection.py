@@ -1,0 +1,169 @@
+"""One client's connection under cheroot: deadlines, bodies, refusals in JSON, and a close that lets them be read.
+
+Knows HTTP's framing and nothing of the application.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import socket
+import time
+from typing import Any
+
+from cheroot import server as cheroot_server
+from cheroot.makefile import MakeFile
+
+from api_host.web.chunked import ChunkedBody
+
+log = logging.getLogger(__name__)
+
+HEAD_S = 20.0
+BODY_S = 600.0
+STALL_S = 60.0
+LINGER_S = 3.0
+_DISCARD_BYTES = 1 << 16
+
+_CODES = {
+    "400": "bad_request",
+    "405": "method_not_allowed",
+    "408": "request_timeout",
+    "413": "body_too_large",
+    "414": "uri_too_long",
+    "500": "internal_error",
+    "501": "not_implemented",
+    "503": "host_busy",
+    "505": "http_version_not_supported",
+}
+
+
+def refusal(status: str, sentence: str, retry_after: int | None = None) -> bytes:
+    """A whole HTTP response that ends its connection.
+
+    Args:
+        status: such as "503 Service Unavailable".
+        sentence: cause and cure.
+        retry_after: seconds.
+    """
+    body = json.dumps({"error": sentence, "code": _CODES.get(status[:3], "bad_request")}).encode()
+    head = [
+        f"HTTP/1.1 {status}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Access-Control-Allow-Origin: *",
+        "Connection: close",
+    ]
+    if retry_after is not None:
+        head.append(f"Retry-After: {retry_after}")
+    return "\r\n".join([*head, "", ""]).encode("ascii") + body
+
+
+class ClientSocket(socket.socket):
+    """A client's socket whose reads end at a deadline, however slowly bytes drip in."""
+
+    read_by = 0.0
+    stall = STALL_S
+
+    def allow(self, seconds: float) -> None:
+        """Lets all reads from now on take ``seconds`` together, each at most ``stall``."""
+        self.read_by = time.monotonic() + seconds
+
+    def recv_into(self, *args: Any) -> int:
+        left = self.read_by - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")
+        self.settimeout(min(left, self.stall))
+        return super().recv_into(*args)
+
+    def send(self, *args: Any) -> int:
+        self.settimeout(self.stall)
+        return super().send(*args)
+
+
+class Request(cheroot_server.HTTPRequest):
+    """A request whose refusals are JSON, and whose body is bounded however it is framed."""
+
+    def parse_request(self) -> None:
+        self.conn.socket.allow(HEAD_S)
+        super().parse_request()
+        self.conn.socket.allow(BODY_S)
+
+    def read_request_headers(self) -> bool:
+        if not super().read_request_headers():
+            return False
+        length = self.inheaders.get(b"Content-Length")
+        if length is not None and (self.chunked_read or not length.isdigit()):
+            self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
+            return False
+        return True
+
+    def respond(self) -> None:
+        if not self.chunked_read:
+            super().respond()
+            return
+        self.rfile = ChunkedBody(self.conn.rfile)
+        self.server.gateway(self).respond()
+        if self.chunked_write:
+            self.conn.wfile.write(b"0\r\n\r\n")
+
+    def send_headers(self) -> None:
+        if self.unread:
+            self.close_connection = True
+            self.conn.unread = True
+        super().send_headers()
+
+    @property
+    def unread(self) -> bool:
+        """Whether the client still has some of the body to send."""
+        body = getattr(self, "rfile", None)
+        if isinstance(body, ChunkedBody):
+            return not body.ended
+        return getattr(body, "remaining", 0) > 0
+
+    def simple_response(self, status: str, msg: str = "") -> None:
+        self.close_connection = True
+        self.conn.unread = True
+        sentence = msg or str(status)[4:]
+        with contextlib.suppress(OSError):
+            self.conn.wfile.write(refusal(str(status), sentence))
+
+
+class Connection(cheroot_server.HTTPConnection):
+    """A connection that its server can cut, and that is closed only when a refusal could be read."""
+
+    RequestHandlerClass = Request
+
+    def __init__(self, server: Any, sock: socket.socket, makefile: Any = MakeFile) -> None:
+        client = ClientSocket(fileno=sock.detach())
+        client.allow(HEAD_S)
+        super().__init__(server, client, makefile)
+        self.unread = False
+
+    def communicate(self) -> bool:
+        """One request and its answer; whether the connection is to be kept."""
+        with self.server.live(self):
+            kept = bool(super().communicate())
+            if not kept and self.unread:
+                self._discard()
+            return kept
+
+    def close(self) -> None:
+        super().close()
+        # Left to the garbage collector, the writer would hold the file descriptor.
+        with contextlib.suppress(OSError):
+            self.wfile.close()
+
+    def cut(self) -> None:
+        """Ends the connection from another thread: whoever reads or writes it sees its end."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def _discard(self) -> None:
+        # Closing with unread bytes resets the connection, and the client would lose the answer.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+            self.socket.allow(LINGER_S)
+            buffer = bytearray(_DISCARD_BYTES)
+            while self.socket.recv_into(buffer):
+                pass

@@ -1,0 +1,107 @@
+"""Noticing that a client has gone while its answer is still being made.
+
+Knows sockets only, nothing of HTTP: one thread waits on all watched sockets at once and calls back within
+milliseconds of a close. A client that sends more bytes (pipelining) can no longer be watched this way; its going
+is noticed by the next write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import selectors
+import socket
+import threading
+from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+# epoll and kqueue see sockets that are added during a wait; other selectors have to look again.
+_RELOOK_S = 0.2
+_PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
+
+
+class Watch:
+    """One watched socket; ``end()`` it before the socket is closed."""
+
+    def __init__(self, owner: DisconnectWatch, sock: socket.socket, gone: Callable[[], None]) -> None:
+        self._owner = owner
+        self.sock = sock
+        self.gone = gone
+
+    def end(self) -> None:
+        """Stops watching; may be called again. ``gone`` is not called any more once this has returned."""
+        self._owner.forget(self)
+
+
+class DisconnectWatch:
+    """Watches the sockets of running requests from one thread; ``start()`` and ``stop()`` it once."""
+
+    def __init__(self) -> None:
+        self._selector = selectors.DefaultSelector()
+        self._lock = threading.RLock()
+        self._stopping = False
+        self._wake, self._woken = socket.socketpair()
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        immediate = ("EpollSelector", "KqueueSelector")
+        self._timeout = None if type(self._selector).__name__ in immediate else _RELOOK_S
+        self._thread = threading.Thread(target=self._run, name="api-host-disconnect", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread; sockets still watched are left alone."""
+        self._stopping = True
+        self._wake.send(b"x")
+        self._thread.join()
+        self._selector.close()
+        self._wake.close()
+        self._woken.close()
+
+    def watch(self, sock: socket.socket, gone: Callable[[], None]) -> Watch:
+        """Calls ``gone`` once, from the watching thread, when the other side of ``sock`` closes or resets.
+
+        Args:
+            sock: a socket nobody else reads from meanwhile; it stays the caller's to close.
+            gone: returns soon and does not raise.
+        """
+        entry = Watch(self, sock, gone)
+        with self._lock:
+            if not self._stopping:
+                self._selector.register(sock, selectors.EVENT_READ, entry)
+        return entry
+
+    def forget(self, entry: Watch) -> None:
+        with self._lock, contextlib.suppress(KeyError, ValueError, RuntimeError):
+            if self._selector.get_key(entry.sock).data is entry:
+                self._selector.unregister(entry.sock)
+
+    def _run(self) -> None:
+        while not self._stopping:
+            for key, _ in self._selector.select(self._timeout):
+                if key.data is not None:
+                    self._look(key.data)
+
+    def _look(self, entry: Watch) -> None:
+        with self._lock:
+            try:
+                if self._selector.get_key(entry.sock).data is not entry:
+                    return
+            except (KeyError, ValueError):
+                return
+            try:
+                more = entry.sock.recv(1, _PEEK)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:
+                more = b""
+            self._selector.unregister(entry.sock)
+            if not more:
+                self._tell(entry)
+
+    def _tell(self, entry: Watch) -> None:
+        try:
+            entry.gone()
+        except Exception:
+            log.exception("cancelling a request whose client has gone failed")

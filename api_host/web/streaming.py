@@ -1,0 +1,213 @@
+"""One way out for every answer: events in, bytes out, at a pace that survives a proxy.
+
+Knows when a byte must go; a dialect's ``Format`` knows which. A plain answer is a stream that is folded: its format
+returns nothing until the end. Errors keep their status as long as nothing has been sent: the first byte waits for
+the first decisive event, but no longer than a grace. Recording what happened (time to first text, tokens) is done
+here too, so that no dialect has to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from flask import Response, g, request
+
+from api_host.errors import ApiHostError, GenerationFailed
+from api_host.generation import Accepted, Chunk, Event, Finished, Waiting
+from api_host.metrics import Metrics
+from api_host.web.disconnect import DisconnectWatch, Watch
+from api_host.web.failures import unexpected
+
+# Where the server leaves, in the WSGI environment, what it takes to notice that a client has gone.
+SOCKET_KEY = "werkzeug.socket"
+WATCH_KEY = "api_host.disconnect_watch"
+
+STREAM_HEADERS = {"Cache-Control": "no-cache, no-transform", "X-Accel-Buffering": "no"}
+
+
+class Generation(Protocol):
+    """What the pipeline answers with: events, at least one each 10 s, until Finished or an ApiHostError."""
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+    def cancel(self) -> None: ...
+
+
+class Format(Protocol):
+    """How a dialect writes one answer.
+
+    ``streamed`` says whether text goes out as it comes; ``keep_alive`` is what goes out when there is nothing to
+    say: a comment, or a space before JSON.
+    """
+
+    content_type: str
+    streamed: bool
+    keep_alive: bytes
+
+    def feed(self, event: Event) -> bytes:
+        """What to send for this event; empty for nothing."""
+
+    def failed(self, error: ApiHostError) -> bytes:
+        """What to send, last, when it fails after the first byte."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """When bytes go, in seconds.
+
+    ``stream_grace`` and ``plain_grace`` bound the wait for the first byte of a streamed and of a plain answer. An
+    event without text of its own is answered by a keep-alive when the last byte is ``padding`` old; with an event
+    at least each 10 s that is a byte at least each 15 s.
+    """
+
+    stream_grace: float = 2.0
+    plain_grace: float = 15.0
+    padding: float = 5.0
+
+
+class Outgoing:
+    """One answer on its way out: an iterable of bytes for WSGI, which is closed whatever happens.
+
+    ``status`` is 200, or that of an error which came after the first byte.
+    """
+
+    def __init__(self, generation: Generation, form: Format, metrics: Metrics, pace: Pace) -> None:
+        self.status = 200
+        self._generation = generation
+        self._events = iter(generation)
+        self._form = form
+        self._metrics = metrics
+        self._pace = pace
+        self._started: float = g.started
+        self._finished = False
+        self._has_text = False
+        self._held = b""
+        self._watch = self._watch_client()
+        self._frames = self._send()
+
+    def _watch_client(self) -> Watch | None:
+        watch: DisconnectWatch | None = request.environ.get(WATCH_KEY)
+        if watch is None:
+            return None
+        return watch.watch(request.environ[SOCKET_KEY], self._generation.cancel)
+
+    def hold(self) -> bool:
+        """Takes events until the first byte has to go.
+
+        Returns:
+            Whether all has ended already, with the whole answer in hand.
+
+        Raises:
+            ApiHostError: it failed in time for a status of its own.
+        """
+        form = self._form
+        grace = self._pace.stream_grace if form.streamed else self._pace.plain_grace
+        start = previous = time.monotonic()
+        for event in self._events:
+            self._held += self._take(event)
+            now = time.monotonic()
+            if self._finished or (form.streamed and _is_decisive(event)):
+                break
+            # The next event may take as long as this one did: then it would come too late.
+            if now - start + (now - previous) >= grace:
+                break
+            previous = now
+        return self._finished
+
+    @property
+    def held(self) -> bytes:
+        """What ``hold`` has gathered for the first byte on."""
+        return self._held
+
+    def _take(self, event: Event) -> bytes:
+        if isinstance(event, Chunk):
+            if not self._has_text and event.text:
+                self._has_text = True
+                self._metrics.first_token(time.monotonic() - self._started)
+        elif isinstance(event, Finished):
+            self._finished = True
+            self._metrics.generation_finished(event.usage, event.timings)
+        return self._form.feed(event)
+
+    def _send(self) -> Iterator[bytes]:
+        yield self._held or self._form.keep_alive
+        try:
+            yield from self._paced()
+        except ApiHostError as error:
+            yield self._fail(error)
+        except Exception as failure:  # noqa: BLE001 - logged, and told as the last thing
+            yield self._fail(unexpected(failure))
+
+    def _paced(self) -> Iterator[bytes]:
+        if self._finished:
+            return
+        last = time.monotonic()
+        for event in self._events:
+            data = self._take(event)
+            if not data and time.monotonic() - last >= self._pace.padding:
+                data = self._form.keep_alive
+            if data:
+                yield data
+                last = time.monotonic()
+            if self._finished:
+                return
+        raise GenerationFailed("the generation ended without an answer; send the request again")
+
+    def _fail(self, error: ApiHostError) -> bytes:
+        self.status = error.status
+        return self._form.failed(error)
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._frames
+
+    def close(self) -> None:
+        """Ends the watching, and the generation if it still runs; may be called again."""
+        if self._watch is not None:
+            self._watch.end()
+        if not self._finished:
+            self._finished = True
+            self._generation.cancel()
+        close = getattr(self._events, "close", None)
+        if close is not None:
+            close()
+
+
+def _is_decisive(event: Event) -> bool:
+    """Whether nothing cheap is left to be checked after this event."""
+    if isinstance(event, Waiting):
+        return event.status in ("queued", "prefill")
+    return isinstance(event, Accepted | Chunk)
+
+
+class Responder:
+    """Makes responses of generations; one for an application.
+
+    Args:
+        metrics: where what happened is counted.
+        pace: when bytes go.
+    """
+
+    def __init__(self, metrics: Metrics, pace: Pace) -> None:
+        self._metrics = metrics
+        self._pace = pace
+
+    def respond(self, generation: Generation, form: Format) -> Response:
+        """The response to the current request. Its client's going cancels the generation, from now on.
+
+        Raises:
+            ApiHostError: the generation failed before the first byte.
+        """
+        outgoing = Outgoing(generation, form, self._metrics, self._pace)
+        try:
+            whole = outgoing.hold()
+        except BaseException:
+            outgoing.close()
+            raise
+        if whole and not form.streamed:
+            outgoing.close()
+            return Response(outgoing.held, content_type=form.content_type)
+        headers = {**STREAM_HEADERS, "Content-Type": form.content_type}
+        return Response(outgoing, headers=headers)

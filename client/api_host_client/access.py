@@ -1,0 +1,93 @@
+"""Where the host is and how a request proves that it may ask: the address and the token.
+
+Sends nothing. The token is shown by nothing here: not by ``repr``, not by an error's text.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+from urllib.parse import urlsplit
+
+from requests import PreparedRequest
+from requests.auth import AuthBase
+
+HIDDEN = "***"
+
+
+class Address:
+    """The host's base URL, however the user spelled it.
+
+    Args:
+        url: with or without scheme (``https``, or ``http`` for this machine), trailing slash or ``/api``.
+
+    Raises:
+        ValueError: no host name, another scheme than http and https, a user name, a query or a fragment.
+    """
+
+    def __init__(self, url: str) -> None:
+        text = url.strip()
+        if "://" not in text:
+            text = f"{'http' if _is_loopback(urlsplit('//' + text).hostname) else 'https'}://{text}"
+        parts = urlsplit(text)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError("url: expected an address such as https://name.trycloudflare.com")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError(
+                "url: give the address alone, without user name, ? and #; the token is an argument"
+            )
+        self.host = parts.hostname
+        self.base = (
+            f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/').removesuffix('/api').rstrip('/')}"
+        )
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether the host is on this machine, where no proxy of the environment belongs in between."""
+        return _is_loopback(self.host)
+
+    def join(self, path: str) -> str:
+        return self.base + path
+
+
+class Token(AuthBase):
+    """The access token as a header of each request; None sends none (and no login from a ``.netrc`` either).
+
+    Raises:
+        ValueError: characters that no header can carry; the text does not repeat the token.
+    """
+
+    def __init__(self, token: str | None) -> None:
+        text = (token or "").strip()
+        if not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("token: expected printable ASCII characters without spaces")
+        self._text = text
+
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
+        if self._text:
+            request.headers["Authorization"] = f"Bearer {self._text}"
+        return request
+
+    def __repr__(self) -> str:
+        return HIDDEN if self._text else "None"
+
+    def scrub(self, value: Any) -> Any:
+        """The value without the token in any of its texts, for errors: an edge may echo what it was sent."""
+        if not self._text:
+            return value
+        if isinstance(value, str):
+            return value.replace(self._text, HIDDEN)
+        if isinstance(value, list):
+            return [self.scrub(item) for item in value]
+        if isinstance(value, dict):
+            return {self.scrub(name): self.scrub(item) for name, item in value.items()}
+        return value
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host in (None, "localhost"):
+        return host is not None
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,20 @@
+"""Reads the stream of one request to its end."""
+
+from __future__ import annotations
+
+from api_host.engine.messages import Piece, RequestFinished
+from api_host.engine.process import RequestStream
+
+
+def read(stream: RequestStream) -> tuple[dict[int, str], RequestFinished]:
+    """The text of each choice, and the end."""
+    texts: dict[int, str] = {}
+    while True:
+        event = stream.get(timeout=30)
+        match event:
+            case Piece():
+                texts[event.index] = texts.get(event.index, "") + event.text
+            case RequestFinished():
+                return texts, event
+            case None:
+                raise TimeoutError("no event within 30 s")

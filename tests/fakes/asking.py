@@ -1,0 +1,51 @@
+"""How the tests of a whole host ask it: plain requests, and looks at its processes and ports."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import Any
+
+import psutil
+import requests
+
+from api_host.host import ApiHost
+
+ENDLESS = {"inputs": "A cat sat on", "parameters": {"max_tokens": 100_000, "ignore_eos": True}}
+
+
+def capital_of(country: str) -> list[dict[str, str]]:
+    return [{"role": "user", "content": f"What is the capital of {country}?"}]
+
+
+def post(host: ApiHost, body: dict[str, Any]) -> requests.Response:
+    return requests.post(f"{host.local_url}/api", json={"token": host.access_token, **body}, timeout=60)
+
+
+def text_of(answer: requests.Response) -> str:
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["answer"]["content"])
+
+
+def model_of(host: ApiHost, name: str) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {host.access_token}"}
+    models = requests.get(f"{host.local_url}/api/models", headers=headers, timeout=10).json()["models"]
+    return next(model for model in models if model["name"] == name)
+
+
+def worker_pids() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if "api_host.engine.worker" in child.cmdline()}
+
+
+def within(seconds: float, condition: Callable[[], bool]) -> bool:
+    """Whether the condition comes true in so many seconds."""
+    deadline = time.monotonic() + seconds
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return condition()
+
+
+def is_open(port: int) -> bool:
+    with socket.socket() as visitor:
+        return visitor.connect_ex(("127.0.0.1", port)) == 0

@@ -1,0 +1,98 @@
+"""A pipeline without models: each request is answered by a script of events, errors and pauses."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from api_host.errors import Cancelled
+from api_host.generation import (
+    Accepted,
+    Chunk,
+    Event,
+    Finished,
+    GenerationRequest,
+    LoadOptions,
+    Timings,
+    Usage,
+)
+
+Step = Event | Exception | float
+Script = Callable[[GenerationRequest | None], list[Step]]
+
+
+def answer(*texts: str, model: str = "demo", pause: float = 0.0) -> list[Step]:
+    """The events of an answer in pieces, ``pause`` seconds before each piece."""
+    steps: list[Step] = [Accepted(model, 5)]
+    for text in texts:
+        steps += [pause, Chunk(text, n_tokens=1)] if pause else [Chunk(text, n_tokens=1)]
+    usage = Usage(prompt_tokens=5, completion_tokens=len(texts), cached_tokens=2)
+    return [*steps, Chunk("", finish_reason="stop"), Finished(usage, Timings(0.25, 0.5, 2.0))]
+
+
+class FakeGeneration:
+    """Plays a script: events are yielded, exceptions raised, numbers are seconds to wait; cancelled at any time."""
+
+    def __init__(self, steps: list[Step]) -> None:
+        self.steps = steps
+        self.cancelled = threading.Event()
+        self.ended = threading.Event()
+
+    def __iter__(self) -> Iterator[Event]:
+        try:
+            for step in self.steps:
+                if isinstance(step, (int, float)):
+                    self.cancelled.wait(step)
+                if self.cancelled.is_set():
+                    raise Cancelled("the request was cancelled")
+                if isinstance(step, Exception):
+                    raise step
+                if not isinstance(step, (int, float)):
+                    yield step
+        finally:
+            self.ended.set()
+
+    def cancel(self) -> None:
+        self.cancelled.set()
+
+
+class FakePipeline:
+    """``script`` says how the next requests are answered; what was asked is kept."""
+
+    def __init__(self) -> None:
+        self.default_model: str | None = "demo"
+        self.known: list[dict[str, Any]] = []
+        self.reset()
+
+    def reset(self) -> None:
+        self.script: Script = lambda request: answer("Hello", " there")
+        self.refusal: Exception | None = None
+        self.requests: list[GenerationRequest] = []
+        self.loads: list[tuple[str | None, LoadOptions]] = []
+        self.unloaded: list[str] = []
+        self.generations: list[FakeGeneration] = []
+        self.known = [{"name": "demo", "status": "loaded"}]
+
+    def generate(self, request: GenerationRequest) -> FakeGeneration:
+        self.requests.append(request)
+        return self._play(request)
+
+    def load(self, model: str | None, options: LoadOptions) -> FakeGeneration:
+        self.loads.append((model, options))
+        return self._play(None)
+
+    def _play(self, request: GenerationRequest | None) -> FakeGeneration:
+        if self.refusal is not None:
+            raise self.refusal
+        generation = FakeGeneration(self.script(request))
+        self.generations.append(generation)
+        return generation
+
+    def unload(self, model: str) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        self.unloaded.append(model)
+
+    def models(self) -> list[dict[str, Any]]:
+        return self.known
