@@ -36,6 +36,7 @@ class HostConfig(BaseSettings):
         env_prefix="API_HOST_",
         yaml_file="config.yaml",
         extra="forbid",
+        hide_input_in_errors=True,
         protected_namespaces=(),
     )
 

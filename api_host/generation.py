@@ -30,6 +30,8 @@ class SamplingParams:
     ``temperature`` 0 or ``top_k`` 1 is greedy. The chain is applied in llama.cpp's order: logit bias,
     penalties, top_k, typical_p, top_p, min_p, temperature, draw; mirostat 1 or 2 replaces the truncating ones.
     ``seed`` None draws from the system; a set seed alone decides the draws of a request, whatever runs beside it.
+    ``grammar`` (GBNF) or ``json_schema`` holds the text to a form. ``logprobs`` asks for the log-probability of each
+    token, before any sampler, and for those of that many likeliest tokens beside it.
     """
 
     __pydantic_config__ = {"extra": "forbid"}
@@ -51,6 +53,10 @@ class SamplingParams:
     logit_bias: Annotated[dict[int, Annotated[float, Ge(-1000), Le(1000)]], MaxLen(4096)] = field(
         default_factory=dict
     )
+    no_repeat_ngram_size: Annotated[int, Ge(0), Le(1000)] = 0
+    grammar: Annotated[str, MaxLen(100_000)] | None = None
+    json_schema: dict[str, Any] | None = None
+    logprobs: Annotated[int, Ge(0), Le(20)] | None = None
     stop: Annotated[list[Annotated[str, MaxLen(1000)]], MaxLen(64)] = field(default_factory=list)
     ignore_eos: bool = False
     n: Annotated[int, Ge(1), Le(64)] = 1
@@ -81,6 +87,15 @@ class GenerationRequest:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     options: LoadOptions = field(default_factory=LoadOptions)
     chat_format: str | None = None
+
+
+@dataclass
+class EmbeddingRequest:
+    """Texts to turn into vectors; ``model`` and ``options`` as in GenerationRequest."""
+
+    inputs: list[str]
+    model: str | None = None
+    options: LoadOptions = field(default_factory=LoadOptions)
 
 
 @dataclass
@@ -125,24 +140,42 @@ class Accepted:
 
 
 @dataclass
+class TokenLogprob:
+    """A token's text and its natural log-probability; ``top`` are the likeliest at its place, falling."""
+
+    token: str
+    logprob: float
+    top: list[TokenLogprob] = field(default_factory=list)
+
+
+@dataclass
 class Chunk:
     """A piece of text of choice ``index``; whole characters, never part of a stop string.
 
-    The last chunk of a choice carries its ``finish_reason``. ``n_tokens`` counts the tokens behind the text.
+    The last chunk of a choice carries its ``finish_reason``. ``n_tokens`` counts the tokens behind the text;
+    ``logprobs`` has an entry for each of them, where they were asked for.
     """
 
     text: str
     index: int = 0
     n_tokens: int = 0
     finish_reason: FinishReason | None = None
+    logprobs: list[TokenLogprob] | None = None
+
+
+@dataclass
+class Vectors:
+    """One embedding a text, in the order of the texts; each of length 1 (L2)."""
+
+    vectors: list[list[float]]
 
 
 @dataclass
 class Finished:
-    """All choices have ended."""
+    """All choices have ended, or all vectors are there."""
 
     usage: Usage
     timings: Timings
 
 
-Event = Waiting | Accepted | Chunk | Finished
+Event = Waiting | Accepted | Chunk | Vectors | Finished

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from api_host.generation import FinishReason, Message, SamplingParams, Timings, Usage
+from api_host.generation import FinishReason, Message, SamplingParams, Timings, TokenLogprob, Usage
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
@@ -122,6 +122,7 @@ class Piece(msgspec.Struct, tag=True):
     text: str
     n_tokens: int
     finish_reason: FinishReason | None = None
+    logprobs: list[TokenLogprob] | None = None
 
 
 class RequestFinished(msgspec.Struct, tag=True):

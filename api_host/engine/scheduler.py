@@ -23,7 +23,7 @@ from api_host.engine.prefill import PrefillBudget
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
 from api_host.errors import ApiHostError, ContextLengthExceeded, GenerationFailed, QueueFull
-from api_host.generation import FinishReason, SamplingParams
+from api_host.generation import FinishReason, SamplingParams, TokenLogprob
 
 MakeSampler = Callable[[SamplingParams, "array[int]", int], Sampler]
 
@@ -85,6 +85,7 @@ class Scheduler:
         Raises:
             ContextLengthExceeded: prompt and one token do not fit ``n_ctx``.
             QueueFull: ``queue_limit`` requests are waiting.
+            InvalidRequest: a grammar or a schema that is none.
         """
         n_ctx = min(n_ctx or self._backend.n_ctx, self._backend.n_ctx)
         if len(prompt) >= n_ctx:
@@ -102,9 +103,19 @@ class Scheduler:
             )
         request = Request(id, prompt, sampling, stop, n_ctx, submitted=self._clock())
         request.sequences = [Sequence(request, index) for index in range(sampling.n)]
+        self._make_samplers(request)
         self._requests[id] = request
         self._waiting.extend(request.sequences)
         self._events.append(RequestAccepted(id, len(prompt)))
+
+    def _make_samplers(self, request: Request) -> None:
+        """A sampler for each sequence, or none at all when one of them is refused."""
+        try:
+            for sequence in request.sequences:
+                sequence.sampler = self._make_sampler(request.sampling, request.prompt, sequence.index)
+        except ApiHostError:
+            self._drop(request)
+            raise
 
     def cancel(self, id: int) -> None:
         """Ends a request without a further event; an unknown id is ignored."""
@@ -134,7 +145,6 @@ class Scheduler:
             request = sequence.request
             if request.started is None:
                 request.started = self._clock()
-            sequence.sampler = self._make_sampler(request.sampling, request.prompt, sequence.index)
             self._slots.place(sequence)
             self._running.append(sequence)
 
@@ -179,6 +189,8 @@ class Scheduler:
             return
         sequence.tokens.append(token)
         sequence.n_unshown += 1
+        if request.sampling.logprobs is not None:
+            self._note_logprobs(sequence, span.row, token, request.sampling.logprobs)
         text = sequence.detokenizer.push(self._vocabulary.piece(token))
         if sequence.detokenizer.stopped:
             self._finish(sequence, text, "stop")
@@ -189,7 +201,18 @@ class Scheduler:
 
     def _emit(self, sequence: Sequence, text: str, reason: FinishReason | None = None) -> None:
         n_tokens, sequence.n_unshown = sequence.n_unshown, 0
-        self._events.append(Piece(sequence.request.id, sequence.index, text, n_tokens, reason))
+        logprobs, sequence.logprobs = sequence.logprobs, []
+        id, index = sequence.request.id, sequence.index
+        self._events.append(Piece(id, index, text, n_tokens, reason, logprobs or None))
+
+    def _note_logprobs(self, sequence: Sequence, row: int, token: int, n_top: int) -> None:
+        assert sequence.sampler is not None
+        drawn, *top = [
+            TokenLogprob(self._vocabulary.piece(id).decode("utf-8", "replace"), logprob)
+            for id, logprob in sequence.sampler.logprobs(row, token, n_top)
+        ]
+        drawn.top = top
+        sequence.logprobs.append(drawn)
 
     def _finish(self, sequence: Sequence, text: str, reason: FinishReason) -> None:
         self._emit(sequence, text, reason)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from api_host.engine.backend import Sampler
 from api_host.engine.detokenizer import Detokenizer
-from api_host.generation import SamplingParams, Timings, Usage
+from api_host.generation import SamplingParams, Timings, TokenLogprob, Usage
 
 
 @dataclass
@@ -65,6 +65,7 @@ class Sequence:
         self.leader: Sequence | None = None
         self.n_shared = 0
         self.n_unshown = 0
+        self.logprobs: list[TokenLogprob] = []
         self.suspect = False
 
     @property

@@ -15,8 +15,8 @@ from flask import Blueprint, Response, jsonify, request
 
 from api_host.errors import ApiHostError, HostStopping
 from api_host.generation import LoadOptions
+from api_host.web.answers import LoadAnswer, answer_format
 from api_host.web.body import read_json
-from api_host.web.dialects.native import LoadAnswer, answer_format
 from api_host.web.naming import LoadFields, NamedModel, naming_problems
 from api_host.web.streaming import Generation, Responder
 from api_host.web.validation import Shape
@@ -33,6 +33,8 @@ class Pipeline(Protocol):
     def load(self, model: str | None, options: LoadOptions) -> Generation: ...
 
     def unload(self, model: str) -> None: ...
+
+    def canonical(self, model: str | None) -> str: ...
 
     def models(self) -> list[dict[str, Any]]: ...
 
@@ -125,7 +127,7 @@ def blueprint(pipeline: Pipeline, responder: Responder, background: BackgroundLo
         if body.wait:
             return responder.respond(loading, answer_format(False, LoadAnswer()))
         background.start(loading)
-        response = jsonify({"model": _status_of(pipeline, body.reference)})
+        response = jsonify({"model": _status_of(pipeline, pipeline.canonical(body.reference))})
         response.status_code = 202
         return response
 
@@ -139,9 +141,8 @@ def blueprint(pipeline: Pipeline, responder: Responder, background: BackgroundLo
     return routes
 
 
-def _status_of(pipeline: Pipeline, reference: str | None) -> dict[str, Any]:
-    wanted = reference or pipeline.default_model
+def _status_of(pipeline: Pipeline, name: str) -> dict[str, Any]:
     for model in pipeline.models():
-        if model["name"] == wanted:
+        if model["name"] == name:
             return model
-    return {"name": wanted, "status": "loading"}
+    return {"name": name, "status": "loading"}

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from api_host_client import Client
 
+from api_host_client import Client
 from tests.fakes.edge import Edge
 
 TOKEN = "secret-token/with+signs"

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import requests
+
 from api_host_client import Answer, Client, __version__
 from api_host_client.errors import AnswerCut, EmptyAnswer, NotAnAnswer, TimedOut, WorkerDied
-
 from tests.fakes.edge import Edge, chunked, json_reply, raw, whole
 
 ANSWER: dict[str, Any] = {

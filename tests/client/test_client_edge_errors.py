@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from api_host_client import Client
 from api_host_client.errors import (
     AccessDenied,
@@ -15,7 +16,6 @@ from api_host_client.errors import (
     TooManyRequests,
     TunnelGone,
 )
-
 from tests.fakes.edge import Edge, json_reply, whole
 
 PAGE = """<!DOCTYPE html><html class="no-js"><head><title>{title}</title></head><body><h1>

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
 
 import pytest
+
+from api_host import errors as host_tree
 from api_host_client import Client, errors
 from api_host_client.errors import (
     ContextLengthExceeded,
@@ -20,8 +22,6 @@ from api_host_client.errors import (
 )
 from api_host_client.host_errors import host_error_kinds
 from api_host_client.reply import seconds_to_wait
-
-from api_host import errors as host_tree
 from tests.fakes.edge import Edge, json_reply, whole
 
 

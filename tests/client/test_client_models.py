@@ -8,11 +8,11 @@ import types
 from typing import Any
 
 import pytest
+
 from api_host_client import Client, Model, Progress
 from api_host_client import client as client_module
 from api_host_client.errors import GatedRepo, ModelBusy, ModelLoadFailed, NotAnAnswer, RepoNotFound
 from api_host_client.progress import Bar, Lines, Rate, display_for
-
 from tests.fakes.edge import Edge, json_reply
 
 NAME = "owner/name/a.gguf"

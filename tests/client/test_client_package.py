@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from api_host_client import Client
-
 from tests.fakes.edge import DONE, Edge, events, json_reply, text
 
 README = Path(__file__).parents[2] / "client" / "README.md"

@@ -8,6 +8,7 @@ import time
 from typing import Any
 
 import pytest
+
 from api_host_client import Client
 from api_host_client.errors import (
     ClientError,
@@ -23,7 +24,6 @@ from api_host_client.errors import (
     TooManyRequests,
 )
 from api_host_client.retry import pause_before_retry
-
 from tests.fakes.edge import Edge, chunked, json_reply, raw, text, whole
 
 ANSWER = {"answer": {"role": "assistant", "content": "yes"}}

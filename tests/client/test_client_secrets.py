@@ -7,9 +7,9 @@ import logging
 import traceback
 
 import pytest
+
 from api_host_client import Client, ClientError
 from api_host_client.errors import HostError
-
 from tests.fakes.edge import Edge, Reply, Seen, event, events, json_reply, raw, text, whole
 
 TOKEN = "secret-token/with+signs"

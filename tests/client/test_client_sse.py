@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from api_host_client.sse import EventDecoder, ServerEvent
 
 

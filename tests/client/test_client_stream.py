@@ -6,9 +6,9 @@ import threading
 import time
 
 import pytest
+
 from api_host_client import Chunk, Client, Stream, StreamCut, Waiting
 from api_host_client.errors import EmptyAnswer, NotAnAnswer, QueueFull, WorkerDied
-
 from tests.fakes.edge import DONE, Edge, UntilGone, chunked, event, events, json_reply, raw, text, whole
 
 

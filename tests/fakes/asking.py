@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from collections.abc import Callable
@@ -21,6 +22,25 @@ def capital_of(country: str) -> list[dict[str, str]]:
 
 def post(host: ApiHost, body: dict[str, Any]) -> requests.Response:
     return requests.post(f"{host.local_url}/api", json={"token": host.access_token, **body}, timeout=60)
+
+
+def send_only(host: ApiHost, body: dict[str, Any]) -> socket.socket:
+    """Sends a request and reads nothing; closing the socket is the client's going."""
+    content = json.dumps({"token": host.access_token, **body}).encode()
+    head = f"POST /api HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
+    client = socket.create_connection(("127.0.0.1", int(host.local_url.rpartition(":")[2])))
+    client.sendall(head.encode() + content)
+    return client
+
+
+def completion_tokens(host: ApiHost) -> float:
+    """Tokens of the generations that have come to their end."""
+    headers = {"Authorization": f"Bearer {host.access_token}"}
+    text = requests.get(f"{host.local_url}/metrics", headers=headers, timeout=10).text
+    line = next(
+        line for line in text.splitlines() if line.startswith('api_host_tokens_total{kind="completion"}')
+    )
+    return float(line.split()[-1])
 
 
 def text_of(answer: requests.Response) -> str:

@@ -88,6 +88,9 @@ class FakeSampler:
     def sample(self, row: int) -> int:
         return self._llama.rows[row]
 
+    def logprobs(self, row: int, token: int, n_top: int) -> list[tuple[int, float]]:
+        return [(token, -0.5), *[(token + i, -1.0 - i) for i in range(n_top)]]
+
     def close(self) -> None:
         FakeSampler.n_open -= 1
 

@@ -10,12 +10,14 @@ from api_host.errors import Cancelled
 from api_host.generation import (
     Accepted,
     Chunk,
+    EmbeddingRequest,
     Event,
     Finished,
     GenerationRequest,
     LoadOptions,
     Timings,
     Usage,
+    Vectors,
 )
 
 Step = Event | Exception | float
@@ -78,6 +80,13 @@ class FakePipeline:
         self.requests.append(request)
         return self._play(request)
 
+    def embed(self, request: EmbeddingRequest) -> FakeGeneration:
+        """Each text's vector is its length."""
+        vectors = Vectors([[float(len(text))] for text in request.inputs])
+        steps: list[Step] = [Accepted("demo", 0), vectors, Finished(Usage(prompt_tokens=7), Timings())]
+        self.generations.append(FakeGeneration(steps))
+        return self.generations[-1]
+
     def load(self, model: str | None, options: LoadOptions) -> FakeGeneration:
         self.loads.append((model, options))
         return self._play(None)
@@ -93,6 +102,9 @@ class FakePipeline:
         if self.refusal is not None:
             raise self.refusal
         self.unloaded.append(model)
+
+    def canonical(self, model: str | None) -> str:
+        return model or self.default_model or ""
 
     def models(self) -> list[dict[str, Any]]:
         return self.known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import queue
+import struct
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from api_host.engine.messages import (
+    Embedded,
     EngineStats,
     Load,
     ModelInfo,
@@ -76,6 +78,14 @@ class FakeWorker:
             stream.say(RequestAccepted(1, 3))
             stream.say(Piece(1, 0, "Hi", 1, "stop"))
             stream.say(RequestFinished(1, Usage(3, 1), Timings()))
+        return stream
+
+    def embed(self, texts: list[str]) -> FakeStream:
+        stream = FakeStream(None)
+        self.streams.append(stream)
+        if not self.silent:
+            vectors = [struct.pack("<2f", len(text), 0.5) for text in texts]
+            stream.say(Embedded(1, vectors, 2 * len(texts)))
         return stream
 
     def stop(self, timeout: float = 5.0) -> None:

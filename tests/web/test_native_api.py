@@ -102,6 +102,13 @@ def test_task_none_loads_and_generates_nothing(site: Site, pipeline: FakePipelin
     assert stream[-1] == ("done", {"model": "m", "loaded": True})
 
 
+def test_embeddings_come_as_one_vector_or_as_a_list_of_them(site: Site, pipeline: FakePipeline) -> None:
+    single = site.post({"task": "embedding", "inputs": "cat"}).json()
+    assert (single["embedding"], single["model"], single["usage"]["prompt_tokens"]) == ([3.0], "demo", 7)
+    several = site.post({"task": "embedding", "inputs": ["cat", "zephyr"]}).json()
+    assert several["embeddings"] == [[3.0], [6.0]]
+
+
 def test_the_pipelines_refusal_keeps_its_status(site: Site, pipeline: FakePipeline) -> None:
     pipeline.refusal = errors.ModelNotNamed("model: name one")
     response = site.post({"inputs": "Hi"})

@@ -106,12 +106,20 @@ WRONG_FIELDS = [
         "model: names the model a second time; allowed: model alone, or repo_id and file_name",
     ),
     (
-        {"task": "embedding"},
-        'task: "embedding" is not offered by this host yet; allowed: text_generation, none',
+        {"task": "embedding", "inputs": ["a", 5]},
+        "inputs.1: 5 is no text to embed; allowed: a text that is not empty",
+    ),
+    (
+        {"task": "embedding", "inputs": []},
+        "inputs: 0 texts; allowed: 1 to 2048 in a request",
+    ),
+    (
+        {"task": "embedding", "inputs": "a", "stream": True},
+        "stream: embeddings come whole; allowed: false",
     ),
     (
         {"task": "translate"},
-        'task: "translate" is not known; allowed: text_generation, none',
+        'task: "translate" is not known; allowed: text_generation, embedding, none',
     ),
     (
         {"inputs": None},

@@ -12,6 +12,7 @@ import llama_cpp
 
 from api_host.engine.backend import DecodeFailed, Span
 from api_host.engine.llama.batch import TokenBatch
+from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
 
 
@@ -50,6 +51,7 @@ class LlamaContext:
         self._memory = llama_cpp.llama_get_memory(self.pointer)
         self._n_swa = model.n_swa
         self._batch = TokenBatch(self.n_batch, self.n_ctx)
+        self.candidates = Candidates(model.n_vocab)
 
     @property
     def makes_text(self) -> bool:

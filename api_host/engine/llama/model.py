@@ -57,12 +57,12 @@ class LlamaModel:
         self.pointer = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not self.pointer:
             raise LoadError(" ".join(recent_errors) or "llama.cpp gave no reason")
-        self._vocab = llama_cpp.llama_model_get_vocab(self.pointer)
+        self.vocab = llama_cpp.llama_model_get_vocab(self.pointer)
         self._pieces: dict[int, bytes] = {}
         self.metadata = self._read_metadata()
-        self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self._vocab)
-        self.bos: int = llama_cpp.llama_vocab_bos(self._vocab)
-        self.eos: int = llama_cpp.llama_vocab_eos(self._vocab)
+        self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
+        self.bos: int = llama_cpp.llama_vocab_bos(self.vocab)
+        self.eos: int = llama_cpp.llama_vocab_eos(self.vocab)
 
     def close(self) -> None:
         if self.pointer:
@@ -135,13 +135,13 @@ class LlamaModel:
         return [token for token in range(self.n_vocab) if self.is_eog(token)]
 
     def is_eog(self, token: int) -> bool:
-        return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
+        return bool(llama_cpp.llama_vocab_is_eog(self.vocab, token))
 
     def token_text(self, token: int) -> str:
         """The token as the vocabulary writes it, control tokens included; "" for none (-1)."""
         if token < 0:
             return ""
-        text: bytes = llama_cpp.llama_vocab_get_text(self._vocab, token)
+        text: bytes = llama_cpp.llama_vocab_get_text(self.vocab, token)
         return text.decode("utf-8", "replace")
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> array[int]:
@@ -150,7 +150,7 @@ class LlamaModel:
         room = len(data) + 8
         tokens = (llama_cpp.llama_token * room)()
         count = llama_cpp.llama_tokenize(
-            self._vocab, data, len(data), tokens, room, add_special, parse_special
+            self.vocab, data, len(data), tokens, room, add_special, parse_special
         )
         if count < 0:
             raise ValueError(f"llama.cpp could not tokenize a text of {len(data)} bytes")
@@ -162,9 +162,9 @@ class LlamaModel:
         if cached is not None:
             return cached
         buffer = ctypes.create_string_buffer(256)
-        length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, 256, 0, False)
+        length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, 256, 0, False)
         if length < 0:
             buffer = ctypes.create_string_buffer(-length)
-            length = llama_cpp.llama_token_to_piece(self._vocab, token, buffer, -length, 0, False)
+            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, -length, 0, False)
         self._pieces[token] = piece = buffer.raw[:length]
         return piece

@@ -11,8 +11,12 @@ from array import array
 
 import llama_cpp
 
+from api_host.engine.llama.candidates import top_logprobs
 from api_host.engine.llama.context import LlamaContext
+from api_host.engine.llama.grammar import Grammar, schema_grammar
 from api_host.engine.llama.model import LlamaModel
+from api_host.engine.ngrams import NoRepeatNgrams
+from api_host.errors import InvalidRequest
 from api_host.generation import SamplingParams
 
 
@@ -28,6 +32,11 @@ class LlamaSampler:
 
     def __init__(self, context: LlamaContext, params: SamplingParams, prompt: array[int], index: int) -> None:
         self._context = context.pointer
+        self._candidates = context.candidates
+        self._ngrams = (
+            NoRepeatNgrams(params.no_repeat_ngram_size, prompt) if params.no_repeat_ngram_size else None
+        )
+        self._grammar = _grammar(context.model, params)
         chain_params = llama_cpp.llama_sampler_chain_default_params()
         chain_params.no_perf = True
         self._chain = llama_cpp.llama_sampler_chain_init(chain_params)
@@ -85,10 +94,44 @@ class LlamaSampler:
         self._add(llama_cpp.llama_sampler_init_dist(seed))
 
     def sample(self, row: int) -> int:
-        """Draws from the logits of batch row ``row`` and remembers the token for the penalties."""
-        return int(llama_cpp.llama_sampler_sample(self._chain, self._context, row))
+        """Draws from the logits of batch row ``row`` and remembers the token for penalties, n-grams and grammar."""
+        if self._grammar is None and self._ngrams is None:
+            return int(llama_cpp.llama_sampler_sample(self._chain, self._context, row))
+        token = self._draw(row)
+        if self._grammar is not None:
+            # Nearly always the model keeps to the form by itself, and one token is cheap to judge.
+            if not self._grammar.allows(token, self._candidates):
+                token = self._draw(row, self._grammar)
+            self._grammar.accept(token)
+        if self._ngrams is not None:
+            self._ngrams.accept(token)
+        llama_cpp.llama_sampler_accept(self._chain, token)
+        return token
+
+    def _draw(self, row: int, grammar: Grammar | None = None) -> int:
+        candidates = self._candidates
+        logits = candidates.logits(self._context, row)
+        candidates.fill(logits, self._ngrams.banned if self._ngrams is not None else ())
+        if grammar is not None:
+            grammar.apply(candidates)
+        llama_cpp.llama_sampler_apply(self._chain, candidates.struct)
+        return candidates.selected
+
+    def logprobs(self, row: int, token: int, n_top: int) -> list[tuple[int, float]]:
+        """As ``top_logprobs``, of the model's own logits in ``row``."""
+        return top_logprobs(self._candidates.logits(self._context, row), token, n_top)
 
     def close(self) -> None:
+        if self._grammar is not None:
+            self._grammar.close()
         if self._chain:
             llama_cpp.llama_sampler_free(self._chain)
             self._chain = None
+
+
+def _grammar(model: LlamaModel, params: SamplingParams) -> Grammar | None:
+    if params.grammar is not None and params.json_schema is not None:
+        raise InvalidRequest("parameters.json_schema: allowed is it or parameters.grammar, not both")
+    if params.json_schema is not None:
+        return Grammar(model, schema_grammar(params.json_schema))
+    return Grammar(model, params.grammar) if params.grammar is not None else None

@@ -9,36 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import msgspec
 from flask import Blueprint, Response, request
 
-from api_host.errors import ApiHostError
 from api_host.generation import (
-    Accepted,
-    Chunk,
-    Event,
-    Finished,
+    EmbeddingRequest,
     GenerationRequest,
     LoadOptions,
     SamplingParams,
-    Timings,
-    Usage,
-    Waiting,
 )
+from api_host.web.answers import EmbeddingAnswer, LoadAnswer, TextAnswer, answer_format
 from api_host.web.body import read_json
 from api_host.web.chat import chat_problems, messages
-from api_host.web.failures import late_error_body
 from api_host.web.naming import LoadFields, NamedModel, naming_problems
 from api_host.web.streaming import Generation, Responder
 from api_host.web.validation import Shape, shown
 
-TASKS = ("text_generation", "none")
+TASKS = ("text_generation", "embedding", "none")
+MAX_TEXTS = 2048
 
 
 class Pipeline(Protocol):
     """What this dialect needs of the pipeline."""
 
     def generate(self, request: GenerationRequest) -> Generation: ...
+
+    def embed(self, request: EmbeddingRequest) -> Generation: ...
 
     def load(self, model: str | None, options: LoadOptions) -> Generation: ...
 
@@ -73,6 +68,11 @@ def blueprint(pipeline: Pipeline, responder: Responder) -> Blueprint:
         if body.task == "none":
             loading = pipeline.load(body.reference, options.load_options())
             return responder.respond(loading, answer_format(body.stream, LoadAnswer()))
+        if body.task == "embedding":
+            texts = [body.inputs] if isinstance(body.inputs, str) else body.inputs
+            embedding = pipeline.embed(EmbeddingRequest(texts, body.reference, options.load_options()))
+            answer = EmbeddingAnswer(single=isinstance(body.inputs, str))
+            return responder.respond(embedding, answer_format(False, answer))
         sampling = body.parameters or SamplingParams()
         generation = pipeline.generate(
             GenerationRequest(
@@ -92,10 +92,12 @@ def body_problems(body: dict[str, Any]) -> list[str]:
     """What is wrong between the fields of a parsed body, and with those that have several shapes."""
     task = body.get("task", TASKS[0])
     problems = naming_problems(body)
-    if task == "embedding":
-        problems.append(f'task: "embedding" is not offered by this host yet; allowed: {", ".join(TASKS)}')
-    elif isinstance(task, str) and task not in TASKS:
+    if isinstance(task, str) and task not in TASKS:
         problems.append(f"task: {shown(task)} is not known; allowed: {', '.join(TASKS)}")
+    elif task == "embedding":
+        problems += _texts_problems(body.get("inputs"))
+        if body.get("stream") is True:
+            problems.append("stream: embeddings come whole; allowed: false")
     elif task == TASKS[0]:
         problems += _inputs_problems(body.get("inputs"))
     return problems
@@ -115,140 +117,16 @@ def _inputs_problems(inputs: Any) -> list[str]:
     return [f"inputs: {wrong}; allowed: a text to complete, or a chat history of role and content"]
 
 
+def _texts_problems(inputs: Any) -> list[str]:
+    texts = inputs if isinstance(inputs, list) else [inputs]
+    if not 1 <= len(texts) <= MAX_TEXTS:
+        return [f"inputs: {len(texts)} texts; allowed: 1 to {MAX_TEXTS} in a request"]
+    names = [f"inputs.{i}" for i in range(len(texts))] if texts is inputs else ["inputs"]
+    return [
+        f"{name}: {shown(text)} is no text to embed; allowed: a text that is not empty"
+        for name, text in zip(names, texts, strict=True)
+        if not isinstance(text, str) or not text
+    ]
+
+
 SHAPE = Shape(Body, body_problems)
-
-
-class Answer(Protocol):
-    """What an answer adds up to, and what of an event a stream shows at once."""
-
-    def take(self, event: Event) -> None: ...
-
-    def whole(self) -> dict[str, Any]:
-        """The plain answer."""
-
-    def summary(self) -> dict[str, Any]:
-        """What ends a stream."""
-
-
-class TextAnswer:
-    """The text of a generation of ``n`` choices."""
-
-    def __init__(self, n: int) -> None:
-        self._texts: list[list[str]] = [[] for _ in range(n)]
-        self._reasons: list[str | None] = [None] * n
-        self._model: str | None = None
-        self._usage = Usage()
-        self._timings = Timings()
-
-    def take(self, event: Event) -> None:
-        if isinstance(event, Chunk):
-            self._texts[event.index].append(event.text)
-            self._reasons[event.index] = event.finish_reason or self._reasons[event.index]
-        elif isinstance(event, Accepted):
-            self._model = event.model
-        elif isinstance(event, Finished):
-            self._usage, self._timings = event.usage, event.timings
-
-    def whole(self) -> dict[str, Any]:
-        contents = ["".join(pieces) for pieces in self._texts]
-        answer: dict[str, Any] = {"answer": {"role": "assistant", "content": contents[0]}}
-        if len(contents) > 1:
-            answer["answers"] = [
-                {"content": content, "finish_reason": reason}
-                for content, reason in zip(contents, self._reasons, strict=True)
-            ]
-        return {**answer, **self.summary()}
-
-    def summary(self) -> dict[str, Any]:
-        return {
-            "model": self._model,
-            "usage": {
-                "prompt_tokens": self._usage.prompt_tokens,
-                "completion_tokens": self._usage.completion_tokens,
-                "cached_tokens": self._usage.cached_tokens,
-                "total_tokens": self._usage.total_tokens,
-            },
-            "timings": timings_body(self._usage, self._timings),
-            "finish_reason": self._reasons[0],
-        }
-
-
-def timings_body(usage: Usage, timings: Timings) -> dict[str, float]:
-    """Seconds of each phase, and completion tokens a second of decoding (0 when nothing was decoded)."""
-    speed = usage.completion_tokens / timings.decode if timings.decode > 0 else 0.0
-    return {
-        "queued": round(timings.queued, 6),
-        "prefill": round(timings.prefill, 6),
-        "decode": round(timings.decode, 6),
-        "tokens_per_second": round(speed, 2),
-    }
-
-
-class LoadAnswer:
-    """A model that has been loaded, and nothing generated."""
-
-    def __init__(self) -> None:
-        self._model: str | None = None
-
-    def take(self, event: Event) -> None:
-        if isinstance(event, Accepted):
-            self._model = event.model
-
-    def whole(self) -> dict[str, Any]:
-        return {"answer": None, **self.summary()}
-
-    def summary(self) -> dict[str, Any]:
-        return {"model": self._model, "loaded": True}
-
-
-class PlainFormat:
-    """One JSON object, after as many spaces as it takes."""
-
-    content_type = "application/json"
-    streamed = False
-    keep_alive = b" "
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    def feed(self, event: Event) -> bytes:
-        self._answer.take(event)
-        return msgspec.json.encode(self._answer.whole()) if isinstance(event, Finished) else b""
-
-    def failed(self, error: ApiHostError) -> bytes:
-        return msgspec.json.encode(late_error_body(error))
-
-
-class EventStream:
-    """Server-sent events: ``status`` while waiting, unnamed ones with text, then ``done`` or ``error``.
-
-    The format is the HTML standard's, section "Server-sent events".
-    """
-
-    content_type = "text/event-stream; charset=utf-8"
-    streamed = True
-    keep_alive = b":\n\n"
-
-    def __init__(self, answer: Answer) -> None:
-        self._answer = answer
-
-    def feed(self, event: Event) -> bytes:
-        self._answer.take(event)
-        if isinstance(event, Chunk):
-            text = {"text": event.text, "index": event.index, "finish_reason": event.finish_reason}
-            return b"data: %b\n\n" % msgspec.json.encode(text)
-        if isinstance(event, Waiting):
-            return _named("status", {"status": event.status, "progress": event.progress})
-        return _named("done", self._answer.summary()) if isinstance(event, Finished) else b""
-
-    def failed(self, error: ApiHostError) -> bytes:
-        return _named("error", late_error_body(error))
-
-
-def _named(name: str, body: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (name.encode(), msgspec.json.encode(body))
-
-
-def answer_format(stream: bool, answer: Answer) -> PlainFormat | EventStream:
-    """How an answer is written: as events, or whole."""
-    return EventStream(answer) if stream else PlainFormat(answer)

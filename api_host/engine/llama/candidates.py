@@ -1,0 +1,66 @@
+"""The tokens that may come next, as llama.cpp's samplers take them: filled from a row of logits, cut down by rules.
+
+Made once a context; knows nothing of sequences.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from typing import Any
+
+import llama_cpp
+import numpy as np
+
+_ENTRY = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
+
+
+class Candidates:
+    """A ``llama_token_data_array`` over the whole vocabulary."""
+
+    def __init__(self, n_vocab: int) -> None:
+        self._n_vocab = n_vocab
+        self._entries = np.zeros(n_vocab, _ENTRY)
+        self._ids = np.arange(n_vocab, dtype=np.int32)
+        self._data = ctypes.cast(self._entries.ctypes.data, llama_cpp.llama_token_data_p)
+        self.struct = llama_cpp.llama_token_data_array()
+
+    def logits(self, context: object, row: int) -> np.ndarray:
+        """The logits of a batch row, as llama.cpp left them; valid until the next decode."""
+        pointer = llama_cpp.llama_get_logits_ith(context, row)
+        return np.ctypeslib.as_array(pointer, (self._n_vocab,))
+
+    def fill(self, logits: np.ndarray, banned: Iterable[int] = ()) -> None:
+        """All tokens again; banned ones cannot be drawn."""
+        self._entries["id"] = self._ids
+        self._entries["logit"] = logits
+        for token in banned:
+            self._entries["logit"][token] = -np.inf
+        self._reset(self._data, self._n_vocab)
+
+    def only(self, token: int) -> ctypes.Array:
+        """One token alone, to be judged by a sampler; returns the memory to read the verdict from."""
+        single = (llama_cpp.llama_token_data * 1)()
+        single[0] = llama_cpp.llama_token_data(token, 1.0, 0.0)
+        self._reset(ctypes.cast(single, llama_cpp.llama_token_data_p), 1)
+        return single
+
+    @property
+    def selected(self) -> int:
+        """The token that the last sampler of a chain has drawn."""
+        return int(self.struct.data[self.struct.selected].id)
+
+    def _reset(self, data: Any, size: int) -> None:
+        self.struct.data, self.struct.size = data, size
+        self.struct.selected, self.struct.sorted = -1, False
+
+
+def top_logprobs(logits: np.ndarray, token: int, n_top: int) -> list[tuple[int, float]]:
+    """The natural log-probability of ``token``, then those of the ``n_top`` likeliest tokens, falling."""
+    shifted = logits.astype(np.float64) - logits.max()
+    logprobs = shifted - np.log(np.exp(shifted).sum())
+    found = [(token, float(logprobs[token]))]
+    if n_top:
+        top = np.argpartition(-logprobs, n_top - 1)[:n_top]
+        found += [(int(i), float(logprobs[i])) for i in top[np.argsort(-logprobs[top], kind="stable")]]
+    return found

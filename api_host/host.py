@@ -1,0 +1,281 @@
+"""ApiHost: builds the parts of a host from its settings, starts them, stops them.
+
+Knows what the parts are and in which order they come and go; what they do is theirs.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import secrets
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+from api_host import __version__
+from api_host.config import HostConfig
+from api_host.engine.messages import ModelInfo
+from api_host.engine.process import Worker
+from api_host.errors import ApiHostError
+from api_host.metrics import Metrics
+from api_host.models.hub import Hub
+from api_host.models.pool import ModelPool
+from api_host.notebook import LOCAL, MODEL, PUBLIC, Announcement, colab_secret, in_notebook
+from api_host.pipeline import Pipeline
+from api_host.tunnel import Tunnel
+from api_host.web.app import close_app, create_app
+from api_host.web.server import Server
+from api_host_client import Client
+
+_of_the_notebook: ApiHost | None = None
+_EVERY_ADDRESS = ("0.0.0.0", "::", "")
+
+
+class ApiHost:
+    """A private LLM API with a URL.
+
+    ``ApiHost(model="owner/name-GGUF:Q4_K_M").run()`` is all it takes; ``start`` and ``stop`` don't block, and a
+    ``with`` block does both. An argument that is left out (None) is taken from the environment (``API_HOST_PORT``),
+    from ``config.yaml`` in the current folder, or from the defaults of ``HostConfig``.
+
+    Args:
+        model: reference of the default model, loaded in the background from the start; without one, each
+            request names its own.
+        use_token: False serves whoever has the URL.
+        token: the access token, 8 to 512 characters; a new one is made when there is none.
+        tunnel: whether to ask Cloudflare for a public URL.
+        port: where to listen; a taken port moves on to the next free one, 0 is any free one.
+        ctx_length: tokens a sequence.
+        n_gpu_layers: layers on the GPU; "auto" is as many as fit, -1 all, 0 none.
+        parallel: sequences that one model runs at once; "auto" is 4 on a CPU and 8 on a GPU.
+        models_dir: the folder of downloads and of local GGUFs.
+        announce: False prints nothing.
+        **settings: further settings of ``HostConfig``.
+
+    Raises:
+        pydantic.ValidationError: a setting has a value that is not allowed, or there is no such setting.
+        InvalidRequest: ``model`` is not the name of a model.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        use_token: bool | None = None,
+        token: str | None = None,
+        tunnel: bool | None = None,
+        port: int | None = None,
+        ctx_length: int | None = None,
+        n_gpu_layers: int | Literal["auto"] | None = None,
+        parallel: int | Literal["auto"] | None = None,
+        models_dir: str | Path | None = None,
+        *,
+        announce: bool = True,
+        **settings: Any,
+    ) -> None:
+        self.config = HostConfig.from_arguments(
+            model=model,
+            use_token=use_token,
+            token=token,
+            tunnel=tunnel,
+            port=port,
+            ctx_length=ctx_length,
+            n_gpu_layers=n_gpu_layers,
+            parallel=parallel,
+            models_dir=models_dir,
+            **settings,
+        )
+        self.access_token = _access_token(self.config)
+        self._hub_token = _hub_token(self.config)
+        self._announcement = Announcement(quiet=not announce, names_model=self.config.model is None)
+        self._lock = threading.RLock()
+        self._stopped = threading.Event()
+        self._running: contextlib.ExitStack | None = None
+        self._port = 0
+        self._tunnel: Tunnel | None = None
+        self._build()
+
+    def _build(self) -> None:
+        config = self.config
+        hub = Hub(config.models_dir, self._hub_token, config.stall_timeout, config.disk_reserve)
+        metrics = Metrics()
+        self._pool = ModelPool(
+            config,
+            hub,
+            Worker.start,
+            on_loaded=self._say_loaded,
+            on_failed=self._say_failed,
+            on_downloaded=metrics.downloaded,
+        )
+        metrics.engine_stats = self._pool.engine_stats
+        self._pipeline = Pipeline(self._pool, config.model, hub.cache.list)
+        self.app = create_app(self._pipeline, self.access_token, metrics, __version__)
+
+    @property
+    def running(self) -> bool:
+        return self._running is not None
+
+    @property
+    def local_url(self) -> str:
+        """Where this machine reaches the host. Raises RuntimeError while it is not running."""
+        if not self.running:
+            raise RuntimeError("the host is not running; call start() first")
+        return _url(self.config.address, self._port)
+
+    @property
+    def url(self) -> str:
+        """The public URL when there is one, else the local one. Raises RuntimeError while it is not running."""
+        public = self._tunnel.url if self._tunnel is not None else None
+        return public or self.local_url
+
+    def client(self) -> Client:
+        """A client of this host, on this machine. Raises RuntimeError while it is not running."""
+        return Client(self.local_url, self.access_token)
+
+    def start(self) -> ApiHost:
+        """Serves in the background, and prints token and URLs; a host that runs prints them again.
+
+        In a notebook there is one host: a cell that is run again finds the one that runs, with its token, models
+        and tunnel, or replaces it when the settings have changed.
+
+        Returns:
+            The host itself.
+
+        Raises:
+            ApiHostError: no port is free. OSError: ``address`` is not one of this machine's.
+        """
+        if in_notebook():
+            self._take_over()
+        with self._lock:
+            if self._running is None:
+                self._announcement.begin(self.access_token)
+                with contextlib.ExitStack() as parts:
+                    self._start(parts)
+                    self._running = parts.pop_all()
+            else:
+                self._announcement.begin(self.access_token)
+                self._announce_again()
+        return self
+
+    def _take_over(self) -> None:
+        """What an earlier run of the cell has left: the same host goes on under a new name, another one ends."""
+        global _of_the_notebook
+        before, _of_the_notebook = _of_the_notebook, self
+        if before is None or before is self or not before.running:
+            return
+        if before.config == self.config:
+            self.__dict__ = before.__dict__
+        else:
+            before.stop()
+
+    def _start(self, parts: contextlib.ExitStack) -> None:
+        """Starts the parts; what ends them goes on ``parts``, which runs it in reverse."""
+        self._stopped.clear()
+        parts.callback(self._stopped.set)
+        atexit.register(self.stop)
+        parts.callback(atexit.unregister, self.stop)
+        parts.callback(self._build)
+        parts.callback(close_app, self.app)
+        server = Server(self.app, self.config.address, self.config.port)
+        self._port = server.start()
+        parts.callback(server.stop)
+        # The pool ends first of these, so that whoever waits is told why before the connection is cut.
+        parts.callback(self._pool.stop)
+        if self.config.port not in (0, self._port):
+            self._announcement.say(f"Port {self.config.port} is taken; the host is on {self._port} instead")
+        self._announcement.show(LOCAL, _url(self.config.address, self._port))
+        self._pipeline.preload()
+        if self.config.tunnel:
+            self._tunnel = Tunnel(self._port, self._say_public, self._say_no_public)
+            parts.callback(self._stop_tunnel, self._tunnel)
+            self._tunnel.start_in_background()
+        else:
+            self._announcement.show_snippet(_url(self.config.address, self._port))
+
+    def stop(self) -> None:
+        """Ends the server, the models, the tunnel, and all threads; a host that does not run stays as it is."""
+        with self._lock:
+            parts, self._running = self._running, None
+            if parts is not None:
+                parts.close()
+
+    def run(self) -> None:
+        """Serves until interrupted (Ctrl-C, a notebook's stop button, SIGTERM) or stopped by another thread."""
+        try:
+            with _terminated_as_interrupted():
+                self.start()
+                self._announcement.say("Serving until interrupted (Ctrl-C, or the stop button of the cell)")
+                self._stopped.wait()
+        except KeyboardInterrupt:
+            self._announcement.say("Stopping")
+        finally:
+            self.stop()
+
+    def __enter__(self) -> ApiHost:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _stop_tunnel(self, tunnel: Tunnel) -> None:
+        tunnel.stop()
+        self._tunnel = None
+
+    def _announce_again(self) -> None:
+        self._announcement.show(LOCAL, self.local_url)
+        if self.url != self.local_url:
+            self._announcement.show(PUBLIC, self.url)
+        self._announcement.show_snippet(self.url)
+
+    def _say_public(self, url: str) -> None:
+        self._announcement.show(PUBLIC, url)
+        self._announcement.show_snippet(url)
+
+    def _say_no_public(self, reason: str) -> None:
+        self._announcement.show(PUBLIC, f"none: {reason}")
+
+    def _say_loaded(self, name: str, info: ModelInfo) -> None:
+        facts = f"{info.description} on {info.device}, {info.n_slots} sequences of {info.n_ctx} tokens"
+        self._announcement.show(MODEL, f"{name} is loaded: {facts}")
+        for note in info.notes:
+            self._announcement.say(f"Note: {note}")
+
+    def _say_failed(self, name: str, error: ApiHostError) -> None:
+        self._announcement.show(MODEL, f"{name} is not loaded: {error.message}")
+
+
+def _access_token(config: HostConfig) -> str | None:
+    if not config.use_token:
+        return None
+    return config.token.get_secret_value() if config.token is not None else secrets.token_urlsafe(24)
+
+
+def _hub_token(config: HostConfig) -> str | None:
+    """Resolved once, here: Colab tells its secrets to the main thread only. The library knows HF_TOKEN by itself."""
+    if config.hub_token is not None:
+        return config.hub_token.get_secret_value()
+    return os.environ.get("HF_TOKEN") or colab_secret("HF_TOKEN")
+
+
+def _url(address: str, port: int) -> str:
+    host = "127.0.0.1" if address in _EVERY_ADDRESS else f"[{address}]" if ":" in address else address
+    return f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM ends the block as Ctrl-C does, where nobody else has claimed it."""
+    main = threading.current_thread() is threading.main_thread()
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)

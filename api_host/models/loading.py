@@ -1,0 +1,161 @@
+"""One attempt to get a model from a reference into a worker: where it is, how far it is, and how to end it.
+
+Knows nothing of other models or of who waits for this one.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from api_host.config import HostConfig
+from api_host.engine.messages import Load
+from api_host.errors import Cancelled
+from api_host.models.loaded import LoadedModel, RunningWorker, StartWorker, Target
+from api_host.models.memory import Holder, Need, estimate_need, file_size
+from api_host.models.reference import ModelRef
+
+
+class Progress(Protocol):
+    """How far a download is, in bytes."""
+
+    @property
+    def file(self) -> str: ...
+
+    @property
+    def bytes_done(self) -> int: ...
+
+    @property
+    def bytes_total(self) -> int: ...
+
+
+class ModelSource(Protocol):
+    """Where models come from, as hub.py's Hub has it."""
+
+    def locate(self, ref: ModelRef) -> Path | None: ...
+
+    def fetch(self, ref: ModelRef, on_progress: Callable[[Any], None], cancel: threading.Event) -> Path: ...
+
+
+class Loading:
+    """A model on its way.
+
+    Args:
+        ref: which model.
+        target: how it is to be loaded.
+        config: the host's settings; they fill in what a request cannot ask for.
+        on_downloaded: called with the bytes that came since the last call.
+    """
+
+    def __init__(
+        self, ref: ModelRef, target: Target, config: HostConfig, on_downloaded: Callable[[int], None]
+    ) -> None:
+        self.ref = ref
+        self.target = target
+        self.status = "loading"
+        self._download: dict[str, Any] = {}
+        self.size: int | None = None
+        self.started = False
+        self.holder = Holder(0, on_gpu=False)
+        self._thread: threading.Thread | None = None
+        self._config = config
+        self._on_downloaded = on_downloaded
+        self._bytes_seen: int | None = None
+        self._cancel = threading.Event()
+        self._load_began = time.monotonic()
+        self._worker: RunningWorker | None = None
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancel.is_set()
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """``file``, ``bytes_done``, ``bytes_total`` of a download; the ``seconds`` that a load has taken so far."""
+        if self.status == "downloading":
+            return self._download
+        return {"seconds": round(time.monotonic() - self._load_began, 1)}
+
+    def begin(self, run: Callable[[], None]) -> None:
+        """Runs ``run`` in a thread of this attempt's own."""
+        self._thread = threading.Thread(target=run, name=f"load {self.ref.name}", daemon=True)
+        self._thread.start()
+
+    def join(self, timeout: float | None) -> None:
+        """Waits for that thread's end, at most ``timeout`` seconds."""
+        if self._thread is not None:
+            self._thread.join(timeout)
+
+    def cancel(self) -> None:
+        """Ends the download or the load soon. Safe from any thread; later calls do nothing."""
+        self._cancel.set()
+        if self._worker is not None:
+            self._worker.stop()
+
+    def fetch(self, source: ModelSource) -> Path:
+        """The model's file, from this disk or from the hub. Raises the hub's errors, and Cancelled."""
+        path = source.locate(self.ref)
+        if path is None:
+            self._download = {"file": self.ref.name, "bytes_done": 0, "bytes_total": 0}
+            self.status = "downloading"
+            path = source.fetch(self.ref, self._note_download, self._cancel)
+        self._load_began = time.monotonic()
+        self.status = "loading"
+        self.size = file_size(path)
+        return path
+
+    def estimate(self, path: Path) -> Need:
+        """What the model is reckoned to need."""
+        parallel = self._config.parallel
+        return estimate_need(path, self.target.n_ctx, None if parallel == "auto" else parallel)
+
+    def reserve(self, n_bytes: int, on_gpu: bool) -> None:
+        """Counts as memory that is taken from now on."""
+        self.holder = Holder(n_bytes, on_gpu)
+
+    def start(
+        self, path: Path, start_worker: StartWorker, on_exit: Callable[[RunningWorker], None]
+    ) -> LoadedModel:
+        """The model in a worker. Raises ModelLoadFailed, OutOfMemory, WorkerDied or Cancelled."""
+        if self.cancelled:
+            raise Cancelled(f"loading {self.ref.name} was cancelled")
+        self.started = True
+        worker = start_worker(self._message(path), on_exit=on_exit, on_start=self._note_worker)
+        if self.cancelled:
+            worker.stop()
+            raise Cancelled(f"loading {self.ref.name} was cancelled")
+        assert worker.info is not None, "a worker that has started knows its model"
+        need = estimate_need(path, worker.info.n_ctx, worker.info.n_slots).wanted
+        return LoadedModel(self.ref.name, worker, self.target, need)
+
+    def _message(self, path: Path) -> Load:
+        config = self._config
+        return Load(
+            path=str(path),
+            n_ctx=self.target.n_ctx,
+            n_slots=None if config.parallel == "auto" else config.parallel,
+            use_gpu=self.target.use_gpu,
+            n_gpu_layers=None if config.n_gpu_layers == "auto" else config.n_gpu_layers,
+            n_threads=None if config.threads == "auto" else config.threads,
+            queue_limit=config.queue_limit,
+        )
+
+    def _note_worker(self, worker: RunningWorker) -> None:
+        self._worker = worker
+        if self.cancelled:
+            worker.stop()
+
+    def _note_download(self, progress: Progress) -> None:
+        self.size = progress.bytes_total or self.size
+        self._download = {
+            "file": progress.file,
+            "bytes_done": progress.bytes_done,
+            "bytes_total": progress.bytes_total,
+        }
+        # What an earlier attempt left on the disk is there at the first call and was counted then.
+        before = progress.bytes_done if self._bytes_seen is None else self._bytes_seen
+        self._on_downloaded(max(0, progress.bytes_done - before))
+        self._bytes_seen = progress.bytes_done

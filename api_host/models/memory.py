@@ -1,0 +1,170 @@
+"""How much memory a model will take, and how much there is for it.
+
+Knows nothing of workers or of which model should go; all figures are bytes and estimates: llama.cpp says in the
+end what it really takes, and the worker chooses how many layers a GPU holds.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psutil
+
+from api_host.models.gguf_files import split_parts
+from api_host.models.gguf_header import NotGguf, Value, read_header
+
+_WEIGHTS_OVERHEAD = 1.1
+_KV_BYTES = 2
+_GUESSED_SLOTS = 4
+_SHORTEST_CTX = 512
+_HOST_RESERVE = 300 * 1024**2
+_NVIDIA_SMI_TIMEOUT_S = 10
+
+
+@dataclass
+class Holder:
+    """Something that takes memory: ``need`` in bytes; ``pid`` None while it has taken nothing yet."""
+
+    need: int
+    on_gpu: bool
+    pid: int | None = None
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a GGUF, all parts of a split one together. Raises OSError when one is not there."""
+    return sum(path.with_name(part).stat().st_size for part in split_parts(path.name))
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes a model is reckoned to take: as wanted; with one sequence only; with the shortest context as well.
+
+    A worker makes do with less than what is wanted: fewer sequences first, then a shorter context.
+    """
+
+    wanted: int
+    one_sequence: int
+    least: int
+
+
+def estimate_need(path: Path, n_ctx: int, n_slots: int | None) -> Need:
+    """What the weights, with a tenth for buffers, and a KV cache of ``n_slots`` times ``n_ctx`` tokens take.
+
+    Args:
+        path: the GGUF, or the first part of a split one.
+        n_ctx: tokens a sequence; a model is never given more than it was trained for.
+        n_slots: sequences at once; None leaves the number to the worker.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    try:
+        header = read_header(path)
+    except NotGguf:
+        header = {}
+    n_ctx_train = _number(header, "context_length")
+    n_ctx = min(n_ctx, n_ctx_train) if n_ctx_train else n_ctx
+    weights = int(file_size(path) * _WEIGHTS_OVERHEAD)
+    sequence = n_ctx * _kv_bytes_per_token(header)
+    shortest = min(n_ctx, _SHORTEST_CTX) * _kv_bytes_per_token(header)
+    fewest = n_slots or 1
+    return Need(
+        weights + sequence * (n_slots or _GUESSED_SLOTS),
+        weights + sequence * fewest,
+        weights + shortest * fewest,
+    )
+
+
+def _kv_bytes_per_token(header: dict[str, Value]) -> int:
+    n_layer = _number(header, "block_count")
+    n_head = _number(header, "attention.head_count") or 1
+    head = _number(header, "embedding_length") // n_head
+    width = (_number(header, "attention.key_length") or head) + (
+        _number(header, "attention.value_length") or head
+    )
+    heads = header.get(f"{header.get('general.architecture')}.attention.head_count_kv", n_head)
+    n_head_kv = sum(heads) if isinstance(heads, list) else int(heads) * n_layer
+    return n_head_kv * width * _KV_BYTES
+
+
+def _number(header: dict[str, Value], key: str) -> int:
+    """A number of the model's architecture; 0 where there is none, or one for each layer."""
+    value = header.get(f"{header.get('general.architecture')}.{key}")
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+@dataclass
+class Room:
+    """Bytes that are ``free`` now, and with every model ended (``capacity``; None: a worker makes do with less)."""
+
+    free: int
+    capacity: int | None
+
+
+class Memory:
+    """What there is for models.
+
+    Args:
+        budget: bytes that all models together may take, whichever device they are on; "auto" is what is free:
+            available RAM for those on the CPU, free VRAM as nvidia-smi tells it for those on a GPU.
+    """
+
+    def __init__(self, budget: int | Literal["auto"]) -> None:
+        self._budget = budget
+        self._nvidia_smi = shutil.which("nvidia-smi")
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the owner has set a budget, of which the workers know nothing."""
+        return self._budget != "auto"
+
+    def gpu_free(self) -> int | None:
+        """Free VRAM of all GPUs together; None when nvidia-smi cannot tell."""
+        if self._nvidia_smi is None:
+            return None
+        command = [self._nvidia_smi, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+        try:
+            answer = subprocess.run(
+                command, capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=True
+            )
+            return sum(int(line) for line in answer.stdout.split()) * 1024**2
+        except (OSError, subprocess.SubprocessError, ValueError):
+            return None
+
+    def room(self, holders: Iterable[Holder], gpu_free: int | None) -> Room:
+        """What is free now, and what there would be without any of ``holders``.
+
+        Args:
+            holders: the models that are loaded or being loaded.
+            gpu_free: what ``gpu_free()`` has just said, for a model that goes on the GPU; None for the CPU.
+        """
+        holders = list(holders)
+        if self._budget != "auto":
+            return Room(self._budget - sum(holder.need for holder in holders), self._budget)
+        if gpu_free is not None:
+            coming = sum(holder.need for holder in holders if holder.on_gpu and holder.pid is None)
+            return Room(gpu_free - coming, None)
+        available = psutil.virtual_memory().available - _HOST_RESERVE
+        taken = [_private_bytes(holder.pid) for holder in holders]
+        still_to_come = sum(
+            max(0, holder.need - mine)
+            for holder, mine in zip(holders, taken, strict=True)
+            if not holder.on_gpu
+        )
+        return Room(available - still_to_come, available + sum(taken))
+
+
+def _private_bytes(pid: int | None) -> int:
+    """What a process holds for itself: mapped weights are page cache, which counts as available RAM."""
+    if pid is None:
+        return 0
+    try:
+        info = psutil.Process(pid).memory_info()
+    except psutil.Error:
+        return 0
+    return max(0, int(info.rss - getattr(info, "shared", 0)))

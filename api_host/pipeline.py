@@ -1,0 +1,240 @@
+"""The one way through the house: a request finds its model, runs on it, and its events come out.
+
+Knows nothing of HTTP and nothing of what is behind a worker.
+"""
+
+from __future__ import annotations
+
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from api_host.config import KEEP_ALIVE_S
+from api_host.engine.messages import Embedded, Piece, RequestAccepted, RequestFinished
+from api_host.errors import Cancelled, ModelNotNamed
+from api_host.generation import (
+    Accepted,
+    Chunk,
+    EmbeddingRequest,
+    Event,
+    Finished,
+    GenerationRequest,
+    LoadOptions,
+    Timings,
+    Usage,
+    Vectors,
+    Waiting,
+)
+from api_host.models.cache import CachedModel
+from api_host.models.entry import unseen
+from api_host.models.lease import Lease
+from api_host.models.loaded import Answer, LoadedModel
+from api_host.models.pool import ModelPool
+from api_host.models.reference import DEMO, ModelRef, parse_reference
+
+PROGRESS_EVERY_S = 1.0
+
+
+class Generation:
+    """One request on its way. Iterate once; each event is one of api_host.generation's.
+
+    Iteration yields Waiting while there is nothing to show, Accepted once, Chunk after Chunk, and Finished at the
+    end, or raises an ApiHostError. However it ends, also when it is left half-way, its place is free again.
+
+    Args:
+        pool: has the model.
+        ref: the model.
+        options: how it is to be loaded.
+        request: what to generate or to embed; None only loads the model.
+    """
+
+    def __init__(
+        self,
+        pool: ModelPool,
+        ref: ModelRef,
+        options: LoadOptions,
+        request: GenerationRequest | EmbeddingRequest | None,
+    ) -> None:
+        self._pool = pool
+        self._ref = ref
+        self._options = options
+        self._request = request
+        self._lock = threading.Lock()
+        self._cancelled = False
+        self._cancel_stage: Callable[[], None] | None = None
+
+    def __iter__(self) -> Iterator[Event]:
+        self._check()
+        lease = self._pool.acquire(self._ref, self._options)
+        try:
+            self._enter(lease.cancel)
+            yield from self._wait(lease)
+            if self._request is None:
+                yield Accepted(self._ref.name, 0)
+                yield Finished(Usage(), Timings())
+            else:
+                yield from self._run(lease, self._request)
+        finally:
+            self._enter(None)
+            lease.release()
+
+    def cancel(self) -> None:
+        """Ends the request at whatever stage it is; iteration then raises Cancelled. Safe from any thread."""
+        with self._lock:
+            self._cancelled = True
+            stage = self._cancel_stage
+        if stage is not None:
+            stage()
+
+    def _enter(self, cancel_stage: Callable[[], None] | None) -> None:
+        """From here on ``cancel`` means ``cancel_stage``; a cancel that came before is made up for."""
+        with self._lock:
+            self._cancel_stage = cancel_stage
+            missed = self._cancelled
+        if missed and cancel_stage is not None:
+            cancel_stage()
+
+    def _check(self) -> None:
+        if self._cancelled:
+            raise Cancelled("the request was cancelled")
+
+    def _wait(self, lease: Lease) -> Iterator[Waiting]:
+        timeout = 0.0
+        while not lease.wait(timeout):
+            yield lease.waiting()
+            timeout = PROGRESS_EVERY_S
+
+    def _ask(self, loaded: LoadedModel, request: GenerationRequest | EmbeddingRequest) -> Answer:
+        if isinstance(request, EmbeddingRequest):
+            return loaded.worker.embed(request.inputs)
+        asked = self._options.ctx_length
+        bound = asked if asked is not None and asked < loaded.info.n_ctx else None
+        return loaded.worker.generate(request.inputs, request.sampling, request.chat_format, n_ctx=bound)
+
+    def _run(self, lease: Lease, request: GenerationRequest | EmbeddingRequest) -> Iterator[Event]:
+        answer = self._ask(lease.loaded, request)
+        finished = False
+        try:
+            self._enter(answer.cancel)
+            for event in self._events(answer, lease):
+                finished = isinstance(event, Finished)
+                yield event
+        finally:
+            if not finished:
+                answer.cancel()
+
+    def _events(self, answer: Answer, lease: Lease) -> Iterator[Event]:
+        while True:
+            event = answer.get(KEEP_ALIVE_S)
+            self._check()
+            match event:
+                case None:
+                    queued = lease.loaded.worker.stats.n_waiting > 0
+                    yield Waiting("queued" if queued else "prefill")
+                case RequestAccepted(n_prompt_tokens=n_prompt_tokens):
+                    yield Accepted(self._ref.name, n_prompt_tokens)
+                case Piece() as piece:
+                    yield Chunk(piece.text, piece.index, piece.n_tokens, piece.finish_reason, piece.logprobs)
+                case RequestFinished(usage=usage, timings=timings):
+                    yield Finished(usage, timings)
+                    return
+                case Embedded(vectors=vectors, n_tokens=n_tokens):
+                    yield Accepted(self._ref.name, n_tokens)
+                    yield Vectors([_floats(vector) for vector in vectors])
+                    yield Finished(Usage(prompt_tokens=n_tokens), Timings())
+                    return
+
+
+def _floats(vector: bytes) -> list[float]:
+    """A vector as the worker packs it: little-endian float32."""
+    return list(struct.unpack(f"<{len(vector) // 4}f", vector))
+
+
+class Pipeline:
+    """What the web layer asks.
+
+    Args:
+        pool: the models.
+        default_model: the reference of requests that name none; None refuses those.
+        list_cached: the models on this disk, for ``models``.
+
+    Raises:
+        InvalidRequest: ``default_model`` is no reference.
+    """
+
+    def __init__(
+        self,
+        pool: ModelPool,
+        default_model: str | None,
+        list_cached: Callable[[], list[CachedModel]] = list,
+    ) -> None:
+        self._pool = pool
+        self._default = parse_reference(default_model) if default_model is not None else None
+        self._list_cached = list_cached
+
+    @property
+    def default_model(self) -> str | None:
+        """The default model's canonical name."""
+        return self._default.name if self._default is not None else None
+
+    def canonical(self, model: str | None) -> str:
+        """A model's one name, however it is spelled (None: the default). Raises InvalidRequest, ModelNotNamed."""
+        return self._ref(model).name
+
+    def generate(self, request: GenerationRequest) -> Generation:
+        """The answer to a request, which begins when it is iterated over.
+
+        Raises:
+            ModelNotNamed: no model is named and the host has no default.
+            InvalidRequest: the model's name is none.
+            HostStopping, QueueFull, ModelLoadFailed, OutOfMemory, HubRateLimited: as ``ModelPool.check``.
+        """
+        ref = self._ref(request.model)
+        self._pool.check(ref, request.options)
+        return Generation(self._pool, ref, request.options, request)
+
+    def embed(self, request: EmbeddingRequest) -> Generation:
+        """The vectors of texts: Waiting events, Accepted, Vectors, Finished. Raises as ``generate``."""
+        ref = self._ref(request.model)
+        self._pool.check(ref, request.options)
+        return Generation(self._pool, ref, request.options, request)
+
+    def load(self, model: str | None, options: LoadOptions) -> Generation:
+        """Has a model loaded (None: the default): Waiting events, Accepted, Finished. Raises as ``generate``."""
+        ref = self._ref(model)
+        self._pool.check(ref, options)
+        return Generation(self._pool, ref, options, None)
+
+    def preload(self) -> None:
+        """Begins to load the default model, so that the first request finds it."""
+        if self._default is not None:
+            self._pool.acquire(self._default, LoadOptions()).release()
+
+    def unload(self, model: str) -> None:
+        """Ends a model that is idle, or its load.
+
+        Raises:
+            InvalidRequest, ModelFileNotFound: no such model here. ModelBusy: it is in use.
+        """
+        self._pool.unload(parse_reference(model).name)
+
+    def models(self) -> list[dict[str, Any]]:
+        """The models of ``GET /api/models``: those asked for, the default, the demo, and those on this disk."""
+        found = {entry["name"]: entry for entry in self._pool.entries()}
+        for cached in self._list_cached():
+            found.setdefault(cached.name, unseen(cached.name, cached.size))
+        for name in (self.default_model, DEMO):
+            if name is not None:
+                found.setdefault(name, unseen(name))
+        return sorted(found.values(), key=lambda model: model["name"])
+
+    def _ref(self, model: str | None) -> ModelRef:
+        if model is not None:
+            return parse_reference(model)
+        if self._default is None:
+            raise ModelNotNamed(
+                "model: is missing, and this host has no default model; name one as owner/name:Q4_K_M, "
+                "owner/name/file.gguf or demo, or with repo_id and file_name"
+            )
+        return self._default

@@ -1,0 +1,76 @@
+"""What tests of several rooms share: a real host with the demo model, and the proof that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from api_host.host import ApiHost
+from tests.fakes.pool_ground import Ground
+
+SETTLE_S = 3.0
+
+
+@pytest.fixture
+def clean_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Neither the environment nor a config.yaml of this machine has a say in the test's hosts."""
+    _clean(monkeypatch, tmp_path)
+
+
+def _clean(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("API_HOST_")]:
+        monkeypatch.delenv(name)
+    for name in ("HF_TOKEN", "HF_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder)
+
+
+@pytest.fixture(scope="module")
+def demo_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiHost]:
+    """A host with the demo model on a free local port, without a tunnel; one for a module of tests."""
+    folder = tmp_path_factory.mktemp("demo_host")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        _clean(monkeypatch, folder)
+        host = ApiHost(model="demo", tunnel=False, port=0, models_dir=folder, announce=False)
+    with host:
+        yield host
+
+
+@pytest.fixture
+def pool_ground(tmp_path: Path) -> Iterator[Ground]:
+    """A pool with a budget for ten fake models; ``make`` another one for other settings."""
+    ground = Ground(tmp_path)
+    ground.make()
+    yield ground
+    ground.workers.gate.set()
+    ground.source.gate.set()
+    ground.pool.stop()
+    assert [thread.name for thread in threading.enumerate() if thread.name.startswith("load ")] == []
+
+
+@pytest.fixture
+def leaves_nothing() -> Iterator[Callable[[], None]]:
+    """Fails when processes or threads are left that were not there before; call it to check earlier."""
+    children, threads = _children(), set(threading.enumerate())
+
+    def check() -> None:
+        deadline = time.monotonic() + SETTLE_S
+        while (
+            _children() - children or set(threading.enumerate()) - threads
+        ) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert [child.cmdline() for child in _children() - children] == []
+        assert [thread.name for thread in set(threading.enumerate()) - threads] == []
+
+    yield check
+    check()
+
+
+def _children() -> set[psutil.Process]:
+    return set(psutil.Process().children(recursive=True))

@@ -1,0 +1,134 @@
+"""What the pool does when memory is short, or a model failed; on workers without processes."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from api_host.errors import HubRateLimited, HubUnreachable, ModelBusy, ModelLoadFailed, OutOfMemory
+from tests.fakes.pool_ground import NEED, SOON, Ground
+
+A, B, C = "o/a/a.gguf", "o/b/b.gguf", "o/c/c.gguf"
+
+
+def test_the_least_recently_used_idle_model_makes_room(pool_ground: Ground) -> None:
+    pool_ground.make(memory_budget=2 * NEED)
+    pool_ground.use(A)
+    pool_ground.use(B)
+    pool_ground.use(A)
+    pool_ground.use(C)
+    assert (pool_ground.status(A), pool_ground.status(B), pool_ground.status(C)) == (
+        "loaded",
+        "unloaded",
+        "loaded",
+    )
+    assert pool_ground.workers.started[1].stopped.is_set()
+
+
+def test_a_busy_model_is_never_ended(pool_ground: Ground) -> None:
+    pool_ground.make(memory_budget=2 * NEED)
+    busy = pool_ground.hold(A)
+    pool_ground.use(B)
+    pool_ground.use(C)
+    assert (pool_ground.status(A), pool_ground.status(B)) == ("loaded", "unloaded")
+    assert not pool_ground.workers.started[0].stopped.is_set()
+    busy.release()
+
+
+def test_a_model_waits_until_a_busy_one_is_idle(pool_ground: Ground) -> None:
+    pool_ground.make(memory_budget=NEED)
+    busy = pool_ground.hold(A)
+    claim = pool_ground.claim(B)
+    assert not claim.wait(0.1)
+    assert pool_ground.status(A) == "loaded"
+    busy.release()
+    assert claim.wait(SOON)
+    assert pool_ground.status(A) == "unloaded"
+
+
+def test_a_wait_for_room_ends_in_model_busy(pool_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api_host.models.residents.ROOM_WAIT_S", 0.05)
+    pool_ground.make(memory_budget=NEED)
+    busy = pool_ground.hold(A)
+    with pytest.raises(ModelBusy, match="no room"):
+        pool_ground.claim(B).wait(SOON)
+    busy.release()
+    pool_ground.use(B)
+
+
+def test_a_model_that_can_never_fit_is_refused_with_the_figures_and_ends_none(pool_ground: Ground) -> None:
+    pool_ground.make(memory_budget=2 * NEED)
+    pool_ground.use(A)
+    pool_ground.source.size = 5000
+    with pytest.raises(OutOfMemory) as refusal:
+        pool_ground.claim(B).wait(SOON)
+    assert refusal.value.details == {"needed": 5500, "free": 2 * NEED}
+    assert pool_ground.status(A) == "loaded"
+
+
+def test_a_worker_without_memory_gets_that_of_the_idle_models_and_one_more_try(pool_ground: Ground) -> None:
+    pool_ground.use(A)
+    pool_ground.workers.failures = [OutOfMemory("too little", needed=2, free=1)]
+    pool_ground.use(B)
+    assert (pool_ground.status(A), pool_ground.status(B)) == ("unloaded", "loaded")
+    pool_ground.workers.failures = [OutOfMemory("too little", needed=2, free=1)] * 2
+    with pytest.raises(OutOfMemory, match="too little"):
+        pool_ground.claim(C).wait(SOON)
+
+
+def test_a_model_that_failed_to_load_is_left_alone_for_a_time_that_doubles(pool_ground: Ground) -> None:
+    pool_ground.make(load_cooldown=0.2)
+    pool_ground.workers.failures = [ModelLoadFailed("bad magic") for _ in range(2)]
+    pauses = []
+    for _ in range(2):
+        with pytest.raises(ModelLoadFailed, match=r"^bad magic"):
+            pool_ground.claim(A).wait(SOON)
+        assert pool_ground.status(A) == "failed"
+        with pytest.raises(ModelLoadFailed, match="bad magic") as refusal:
+            pool_ground.claim(A)
+        assert refusal.value.retry_after is not None
+        pauses.append(refusal.value.retry_after)
+        time.sleep(refusal.value.retry_after)
+    assert pauses[0] <= 0.2 < pauses[1] <= 0.4
+    pool_ground.use(A)
+    assert pool_ground.status(A) == "loaded"
+
+
+def test_an_explicit_unload_ends_the_pause(pool_ground: Ground) -> None:
+    pool_ground.workers.failures = [ModelLoadFailed("bad magic")]
+    with pytest.raises(ModelLoadFailed):
+        pool_ground.claim(A).wait(SOON)
+    pool_ground.pool.unload(A)
+    assert pool_ground.status(A) == "unloaded"
+    pool_ground.use(A)
+
+
+def test_too_long_a_context_does_not_lock_out_requests_for_a_shorter_one(pool_ground: Ground) -> None:
+    pool_ground.use(A)
+    pool_ground.workers.failures = [OutOfMemory("KV cache", needed=2, free=1)]
+    with pytest.raises(OutOfMemory):
+        pool_ground.claim(A, ctx_length=100_000).wait(SOON)
+    with pytest.raises(OutOfMemory, match="left alone"):
+        pool_ground.claim(A, ctx_length=100_000)
+    pool_ground.use(A)
+
+
+def test_a_download_that_failed_is_tried_again_at_once(pool_ground: Ground) -> None:
+    pool_ground.source.failures = [HubUnreachable("no network")]
+    pool_ground.source.gate.clear()
+    claims = [pool_ground.claim(A), pool_ground.claim(A)]
+    pool_ground.source.gate.set()
+    for claim in claims:
+        with pytest.raises(HubUnreachable):
+            claim.wait(SOON)
+    pool_ground.use(A)
+
+
+def test_the_hubs_own_pause_is_kept(pool_ground: Ground) -> None:
+    pool_ground.source.failures = [HubRateLimited("slow down", retry_after=30)]
+    with pytest.raises(HubRateLimited):
+        pool_ground.claim(A).wait(SOON)
+    with pytest.raises(HubRateLimited) as refusal:
+        pool_ground.claim(A)
+    assert refusal.value.retry_after is not None and 29 < refusal.value.retry_after <= 30
