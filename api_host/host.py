@@ -22,8 +22,8 @@ from api_host.engine.messages import ModelInfo
 from api_host.engine.process import Worker
 from api_host.errors import ApiHostError
 from api_host.metrics import Metrics
-from api_host.models.hub import Hub
-from api_host.models.pool import ModelPool
+from api_host.models.hub.hub import Hub
+from api_host.models.pool.pool import ModelPool
 from api_host.notebook import LOCAL, MODEL, PUBLIC, Announcement, colab_secret, in_notebook
 from api_host.pipeline import Pipeline
 from api_host.tunnel import Tunnel

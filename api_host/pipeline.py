@@ -27,10 +27,10 @@ from api_host.generation import (
     Waiting,
 )
 from api_host.models.cache import CachedModel
-from api_host.models.entry import unseen
-from api_host.models.lease import Lease
-from api_host.models.loaded import Answer, LoadedModel
-from api_host.models.pool import ModelPool
+from api_host.models.pool.entry import unseen
+from api_host.models.pool.lease import Lease
+from api_host.models.pool.loaded import Answer, LoadedModel
+from api_host.models.pool.pool import ModelPool
 from api_host.models.reference import DEMO, ModelRef, parse_reference
 
 PROGRESS_EVERY_S = 1.0

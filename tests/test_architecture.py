@@ -158,14 +158,14 @@ def test_every_module_of_the_host_has_a_layer() -> None:
     [
         ("api_host.web.app", "api_host.pipeline", True),
         ("api_host.pipeline", "api_host.web.app", False),
-        ("api_host.models.pool", "api_host.engine.process", True),
-        ("api_host.models.pool", "api_host.engine.scheduler", False),
+        ("api_host.models.pool.pool", "api_host.engine.process", True),
+        ("api_host.models.pool.pool", "api_host.engine.scheduler", False),
         ("api_host.engine.process", "api_host.engine.llama", False),
         ("api_host.engine.worker", "api_host.engine.process", False),
         ("api_host.engine.scheduler", "api_host.engine.slots", True),
         ("api_host.engine.slots", "api_host.engine.scheduler", False),
         ("api_host.engine.llama", "api_host.engine.messages", True),
-        ("api_host.engine.llama", "api_host.models.pool", False),
+        ("api_host.engine.llama", "api_host.models.pool.pool", False),
         ("api_host.errors", "api_host.pipeline", False),
     ],
 )

@@ -36,7 +36,7 @@ from api_host.generation import (
     Waiting,
 )
 from api_host.models.cache import CachedModel
-from api_host.models.pool import ModelPool
+from api_host.models.pool.pool import ModelPool
 from api_host.pipeline import Generation, Pipeline
 from tests.fakes.worker import FakeSource, FakeWorker, FakeWorkers
 

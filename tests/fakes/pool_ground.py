@@ -9,8 +9,8 @@ from typing import Any
 
 from api_host.config import HostConfig
 from api_host.generation import LoadOptions
-from api_host.models.lease import Lease
-from api_host.models.pool import ModelPool
+from api_host.models.pool.lease import Lease
+from api_host.models.pool.pool import ModelPool
 from api_host.models.reference import parse_reference
 from tests.fakes.worker import FakeSource, FakeWorkers
 

@@ -11,7 +11,7 @@ import pytest
 
 from api_host.errors import InvalidRequest, ModelFileNotFound
 from api_host.models.cache import ModelCache
-from api_host.models.hub import Hub
+from api_host.models.hub.hub import Hub
 from api_host.models.reference import parse_reference
 from tests.fakes.hub import LoopbackHub
 

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from api_host import errors
-from api_host.models.hub import Hub, Progress
+from api_host.models.hub.hub import Hub, Progress
+from api_host.models.hub.transfer import redacted
 from api_host.models.reference import parse_reference
-from api_host.models.transfer import redacted
 from tests.fakes.hub import LoopbackHub
 
 DATA = os.urandom(1_500_000)
@@ -42,7 +42,7 @@ def download_children() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "api_host.models.download" in child.cmdline():
+            if "api_host.models.hub.download" in child.cmdline():
                 found.append(child)
     return found
 

@@ -17,7 +17,7 @@ import requests
 
 from api_host.errors import Cancelled, ModelFileNotFound
 from api_host.models.demo import DEMO_MODEL_PATH
-from api_host.models.hub import Hub, Progress
+from api_host.models.hub.hub import Hub, Progress
 from api_host.models.reference import parse_reference, reference_from_parts
 from tests.fakes.hub import LoopbackHub
 
@@ -46,7 +46,7 @@ def download_children() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if "api_host.models.download" in child.cmdline():
+            if "api_host.models.hub.download" in child.cmdline():
                 found.append(child)
     return found
 
@@ -153,7 +153,7 @@ def test_one_who_cancels_does_not_take_the_download_from_the_other(hub: Hub, loo
 def test_the_child_ends_when_its_host_is_killed(loopback: LoopbackHub, tmp_path: Path) -> None:
     loopback.misbehave(REPO, stall_after=1000)
     script = (
-        "import sys, pathlib; from api_host.models.hub import Hub; from api_host.models.reference import *\n"
+        "import sys, pathlib; from api_host.models.hub.hub import Hub; from api_host.models.reference import *\n"
         "hub = Hub(pathlib.Path(sys.argv[1]), endpoint=sys.argv[2], disk_reserve=0)\n"
         "hub.fetch(parse_reference(sys.argv[3]), lambda progress: print(progress.bytes_total, flush=True))"
     )
@@ -203,7 +203,7 @@ def test_the_demo_model_is_always_here(hub: Hub, loopback: LoopbackHub) -> None:
 
 
 def test_the_child_loads_neither_llama_cpp_nor_flask() -> None:
-    script = "import sys, api_host.models.download; print({'llama_cpp', 'flask'} & set(sys.modules))"
+    script = "import sys, api_host.models.hub.download; print({'llama_cpp', 'flask'} & set(sys.modules))"
     assert subprocess.check_output([sys.executable, "-c", script], cwd=ROOT, text=True) == "set()\n"
 
 

@@ -180,7 +180,7 @@ def test_two_names_of_one_file_are_one_model(pool_ground: Ground, monkeypatch: p
 def test_names_of_models_that_never_came_do_not_pile_up(
     pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api_host.models.residents.MOST_NAMES", 3)
+    monkeypatch.setattr("api_host.models.pool.residents.MOST_NAMES", 3)
     pool_ground.use(A)
     for number in range(10):
         pool_ground.source.failures = [ModelFileNotFound("no such file")]

@@ -48,7 +48,7 @@ def test_a_model_waits_until_a_busy_one_is_idle(pool_ground: Ground) -> None:
 
 
 def test_a_wait_for_room_ends_in_model_busy(pool_ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api_host.models.residents.ROOM_WAIT_S", 0.05)
+    monkeypatch.setattr("api_host.models.pool.residents.ROOM_WAIT_S", 0.05)
     pool_ground.make(memory_budget=NEED)
     busy = pool_ground.hold(A)
     with pytest.raises(ModelBusy, match="no room"):

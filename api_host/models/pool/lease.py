@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from api_host.errors import ApiHostError, Cancelled
 from api_host.generation import LoadOptions, Waiting
-from api_host.models.loaded import LoadedModel
+from api_host.models.pool.loaded import LoadedModel
 
 
 class Lease:

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 from api_host.config import HostConfig
 from api_host.engine.messages import Load
 from api_host.errors import Cancelled
-from api_host.models.loaded import LoadedModel, RunningWorker, StartWorker, Target
-from api_host.models.memory import Holder, Need, estimate_need, file_size
+from api_host.models.pool.loaded import LoadedModel, RunningWorker, StartWorker, Target
+from api_host.models.pool.memory import Holder, Need, estimate_need, file_size
 from api_host.models.reference import ModelRef
 
 

@@ -19,7 +19,7 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from api_host.models.cache import blob_of, mark_of
-from api_host.models.meter import Meter
+from api_host.models.hub.meter import Meter
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HASH_BYTES = 1024 * 1024

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from api_host.engine.messages import EngineStats, Load, ModelInfo, WorkerEvent
 from api_host.generation import LoadOptions, Message, SamplingParams
-from api_host.models.memory import Holder
+from api_host.models.pool.memory import Holder
 
 
 class Answer(Protocol):

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from api_host.errors import Cancelled, ModelBusy
-from api_host.models.entry import RETRY_AFTER_S, ModelEntry
-from api_host.models.eviction import choose_victims
-from api_host.models.loaded import LoadedModel
-from api_host.models.loading import Loading
-from api_host.models.memory import Memory, Need
+from api_host.models.pool.entry import RETRY_AFTER_S, ModelEntry
+from api_host.models.pool.eviction import choose_victims
+from api_host.models.pool.loaded import LoadedModel
+from api_host.models.pool.loading import Loading
+from api_host.models.pool.memory import Memory, Need
 
 ROOM_WAIT_S = 120.0
 MOST_NAMES = 200

@@ -15,10 +15,10 @@ from pathlib import Path
 from api_host.errors import Cancelled, ModelFileNotFound
 from api_host.models.cache import ModelCache
 from api_host.models.demo import DEMO_MODEL_PATH
-from api_host.models.download_messages import Download, Moved
 from api_host.models.gguf_files import models_among
+from api_host.models.hub.messages import Download, Moved
+from api_host.models.hub.transfer import Progress, Transfer
 from api_host.models.reference import ModelRef
-from api_host.models.transfer import Progress, Transfer
 
 __all__ = ["Hub", "Progress"]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from api_host.models.download_messages import FromChild, Moved
+from api_host.models.hub.messages import FromChild, Moved
 
 SEND_EVERY_S = 0.1
 

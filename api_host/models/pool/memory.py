@@ -16,7 +16,7 @@ from typing import Literal
 import psutil
 
 from api_host.models.gguf_files import split_parts
-from api_host.models.gguf_header import NotGguf, Value, read_header
+from api_host.models.pool.gguf_header import NotGguf, Value, read_header
 
 _WEIGHTS_OVERHEAD = 1.1
 _KV_BYTES = 2

@@ -20,7 +20,7 @@ from typing import IO
 
 import api_host.models
 from api_host.errors import Cancelled, DownloadFailed, DownloadStalled, from_code
-from api_host.models.download_messages import (
+from api_host.models.hub.messages import (
     Done,
     Download,
     Failed,
@@ -142,7 +142,7 @@ class _Child:
     def __enter__(self) -> _Child:
         self._stderr = tempfile.TemporaryFile()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "api_host.models.download"],
+            [sys.executable, "-m", "api_host.models.hub.download"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._stderr,

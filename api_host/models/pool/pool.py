@@ -26,13 +26,13 @@ from api_host.errors import (
     WorkerDied,
 )
 from api_host.generation import LoadOptions
-from api_host.models.entry import ModelEntry
-from api_host.models.lease import Lease
-from api_host.models.loaded import LoadedModel, RunningWorker, StartWorker, Target
-from api_host.models.loading import Loading, ModelSource
-from api_host.models.memory import Memory
+from api_host.models.pool.entry import ModelEntry
+from api_host.models.pool.lease import Lease
+from api_host.models.pool.loaded import LoadedModel, RunningWorker, StartWorker, Target
+from api_host.models.pool.loading import Loading, ModelSource
+from api_host.models.pool.memory import Memory
+from api_host.models.pool.residents import Residents
 from api_host.models.reference import ModelRef
-from api_host.models.residents import Residents
 
 _END_WAIT_S = 10.0
 

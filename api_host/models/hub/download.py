@@ -1,6 +1,6 @@
 """The download child: fetches one model into the hub cache, says how far it is, and ends.
 
-Started as ``python -m api_host.models.download`` with a Download on stdin (so no token is on a command line). A
+Started as ``python -m api_host.models.hub.download`` with a Download on stdin (so no token is on a command line). A
 process of its own, because a stalled transfer can only be ended with its process, and because the library reads
 ``HF_HUB_DISABLE_XET`` when it is imported. Decides nothing about trying again: that is the host's.
 """
@@ -32,8 +32,10 @@ from api_host.errors import (
     HubUnreachable,
     ModelFileNotFound,
 )
-from api_host.models.blobs import IncomingBlob, accepted
-from api_host.models.download_messages import (
+from api_host.models.gguf_files import models_among, pick, split_parts
+from api_host.models.hub.blobs import IncomingBlob, accepted
+from api_host.models.hub.errors import translate
+from api_host.models.hub.messages import (
     Done,
     Download,
     Failed,
@@ -42,9 +44,7 @@ from api_host.models.download_messages import (
     encode,
     request_decoder,
 )
-from api_host.models.gguf_files import models_among, pick, split_parts
-from api_host.models.hub_errors import translate
-from api_host.models.meter import Meter
+from api_host.models.hub.meter import Meter
 
 HUB_ANSWER_S = 10.0
 """Seconds that the hub may take to answer a question; the same as the library's own."""

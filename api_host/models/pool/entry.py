@@ -21,10 +21,10 @@ from api_host.errors import (
     WorkerDied,
 )
 from api_host.generation import LoadOptions, Waiting
-from api_host.models.cooldown import Cooldown
-from api_host.models.lease import Lease
-from api_host.models.loaded import LoadedModel, Target
-from api_host.models.loading import Loading
+from api_host.models.pool.cooldown import Cooldown
+from api_host.models.pool.lease import Lease
+from api_host.models.pool.loaded import LoadedModel, Target
+from api_host.models.pool.loading import Loading
 from api_host.models.reference import ModelRef
 
 RETRY_AFTER_S = 5.0

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from api_host.errors import OutOfMemory
-from api_host.models.loaded import LoadedModel
-from api_host.models.memory import Need, Room
+from api_host.models.pool.loaded import LoadedModel
+from api_host.models.pool.memory import Need, Room
 
 
 def choose_victims(need: Need, room: Room, idle: Iterable[LoadedModel]) -> list[LoadedModel] | None:

@@ -1,0 +1,1 @@
+"""The models of a host in memory: which are loaded, which come next, which go."""
