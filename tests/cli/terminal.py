@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import subprocess
@@ -23,6 +24,18 @@ def interrupt(process: subprocess.Popen[str], number: signal.Signals = signal.SI
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
     return process.returncode, err
+
+
+def press_until_it_ends(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> int:
+    """Ctrl-C while a line is read; returns the exit code.
+
+    A signal that comes between a prompt and the wait for a line is seen with the next one (as anywhere in Python).
+    """
+    for _ in range(10):
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(5)
+    raise AssertionError("the command does not end on Ctrl-C")
 
 
 def serving_url(process: subprocess.Popen[str]) -> str:

@@ -104,9 +104,9 @@ def test_a_copied_prefix_goes_on_as_a_fresh_one(context: LlamaContext):
 
 def test_a_worker_serves_a_recurrent_model_as_a_fresh_one_does(gguf_paths: dict[str, Path]):
     prompts = [START + " one", START + " two", START + " one", START[:90], START + " one more", "short"]
-    greedy = SamplingParams(max_tokens=8, top_k=1, ignore_eos=True)
 
-    def generated(worker: Worker, prompt: str) -> tuple[str, int]:
+    def generated(worker: Worker, prompt: str, n_tokens: int = 8) -> tuple[str, int]:
+        greedy = SamplingParams(max_tokens=n_tokens, top_k=1, ignore_eos=True)
         texts, finished = read(worker.generate(prompt, greedy))
         return texts[0], finished.usage.cached_tokens
 
@@ -114,8 +114,8 @@ def test_a_worker_serves_a_recurrent_model_as_a_fresh_one_does(gguf_paths: dict[
     alone = [generated(worker, prompt)[0] for prompt in prompts]
     with ThreadPoolExecutor(len(prompts)) as threads:
         together = [text for text, _ in threads.map(lambda prompt: generated(worker, prompt), prompts)]
-    first, _ = generated(worker, START)
-    _, cached = generated(worker, START + first)
+    generated(worker, START, n_tokens=1)
+    _, cached = generated(worker, START + " and then")
     worker.stop()
     assert together == alone
     assert len(set(alone)) > 3

@@ -23,7 +23,7 @@ ROUNDING = 5e-3
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_slots=2))
+    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_slots=2, n_threads=1))
     yield worker
     worker.stop()
 
@@ -69,7 +69,7 @@ def test_a_text_that_is_too_long_is_named(worker: Worker):
 @pytest.mark.parametrize("architecture", ["bert", "mamba", "gemma3"])
 def test_other_architectures_embed_too(architecture: str, tmp_path: Path):
     path = write_random(tmp_path / f"{architecture}.gguf", architecture, DEMO_MODEL_PATH)
-    worker = Worker.start(Load(str(path), n_ctx=512, n_slots=2))
+    worker = Worker.start(Load(str(path), n_ctx=512, n_slots=2, n_threads=1))
     vectors = embed(worker, "A cat sat on", "Paris", "A cat sat on")
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     assert np.allclose(vectors[0], vectors[2], atol=1e-5)

@@ -22,7 +22,7 @@ CAPITAL = [Message("user", "What is the capital of France?")]
 
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Worker]:
-    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_slots=4))
+    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_slots=4, n_threads=1))
     yield worker
     worker.stop()
 
