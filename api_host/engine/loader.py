@@ -6,7 +6,6 @@ Knows nothing of requests.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import subprocess
 import time
@@ -21,6 +20,14 @@ from api_host.engine.llama.devices import gpu_devices, supports_gpu
 from api_host.engine.llama.model import LlamaModel, LoadError
 from api_host.engine.messages import Load, ModelInfo
 from api_host.errors import ModelLoadFailed, OutOfMemory, without_paths
+from api_host.gguf_header import (
+    NotGguf,
+    Value,
+    architecture_number,
+    file_size,
+    kv_bytes_per_token,
+    read_header,
+)
 
 CPU_BATCH, GPU_BATCH = 512, 2048
 CUDA_INSTALL = (
@@ -46,21 +53,17 @@ def load_model(load: Load) -> LoadedModel:
         ModelLoadFailed: llama.cpp refuses the file. OutOfMemory: it does not fit, with the numbers.
     """
     started = time.monotonic()
-    probe = _open(load, vocab_only=True)
+    header = _header(Path(load.path))
     notes = []
     n_ctx = load.n_ctx
-    n_ctx_train = int(probe.metadata.get(f"{probe.architecture}.context_length", "0") or 0)
+    n_ctx_train = architecture_number(header, "context_length")
     if 0 < n_ctx_train < n_ctx:
         notes.append(
             f"the context is {n_ctx_train} tokens instead of {n_ctx}: the model was trained for no more"
         )
         n_ctx = n_ctx_train
-    shape = memory.Shape(
-        n_layer=int(probe.metadata.get(f"{probe.architecture}.block_count", "0") or 0),
-        weights=_size_on_disk(Path(load.path)),
-        kv_per_token=memory.kv_bytes_per_token(probe.metadata),
-    )
-    probe.close()
+    n_layer = architecture_number(header, "block_count")
+    shape = memory.Shape(n_layer, file_size(Path(load.path)), kv_bytes_per_token(header))
     devices = gpu_devices() if load.use_gpu and load.n_gpu_layers != 0 else []
     if devices:
         free = sum(device.free for device in devices)
@@ -109,25 +112,20 @@ def _why_not(error: Exception, shape: memory.Shape, placement: memory.Placement)
     )
 
 
-def _open(load: Load, n_gpu_layers: int = 0, vocab_only: bool = False) -> LlamaModel:
+def _header(path: Path) -> dict[str, Value]:
+    """The header's numbers; none of what is no GGUF, so that llama.cpp says what is wrong with it."""
     try:
-        return LlamaModel(load.path, n_gpu_layers=n_gpu_layers, vocab_only=vocab_only)
+        return read_header(path)
+    except NotGguf:
+        return {}
+
+
+def _open(load: Load, n_gpu_layers: int) -> LlamaModel:
+    try:
+        return LlamaModel(load.path, n_gpu_layers=n_gpu_layers)
     except LoadError as error:
         reason = without_paths(str(error))
         raise ModelLoadFailed(f"llama.cpp cannot load {Path(load.path).name}: {reason}") from error
-
-
-def _size_on_disk(path: Path) -> int:
-    """Bytes of a GGUF, all parts of a split one together."""
-    split = re.fullmatch(r"(.*)-00001-of-(\d{5})\.gguf", path.name)
-    if split is None:
-        return path.stat().st_size
-    parts = path.parent.glob(f"{_glob_escaped(split[1])}-?????-of-{split[2]}.gguf")
-    return sum(part.stat().st_size for part in parts)
-
-
-def _glob_escaped(text: str) -> str:
-    return re.sub(r"([*?\[])", r"[\1]", text)
 
 
 def _n_threads(load: Load) -> int:

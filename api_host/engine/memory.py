@@ -37,30 +37,6 @@ class Placement:
     notes: tuple[str, ...] = ()
 
 
-def kv_bytes_per_token(metadata: dict[str, str], bytes_per_value: float = 2.0) -> int:
-    """KV bytes of one token over all layers, from a GGUF's metadata (keys of the GGUF specification).
-
-    Per-layer head counts come as "[8, 8, 0, ...]"; layers without attention count 0.
-    """
-    arch = metadata.get("general.architecture", "")
-
-    def number(key: str, default: int) -> int:
-        text = metadata.get(f"{arch}.{key}", "")
-        return int(text) if text.isdigit() else default
-
-    n_layer = number("block_count", 0)
-    n_head = max(_per_layer(metadata.get(f"{arch}.attention.head_count", "1"), 1), default=1) or 1
-    head_size = number("embedding_length", 0) // n_head
-    heads_kv = _per_layer(metadata.get(f"{arch}.attention.head_count_kv", str(n_head)), n_layer)
-    size = number("attention.key_length", head_size) + number("attention.value_length", head_size)
-    return int(sum(heads_kv) * size * bytes_per_value)
-
-
-def _per_layer(text: str, n_layer: int) -> list[int]:
-    values = [int(part) for part in text.strip("[]").split(",") if part.strip().isdigit()]
-    return values * n_layer if len(values) == 1 else values
-
-
 def place_on_cpu(shape: Shape, n_ctx: int, n_slots: int | None, free: int) -> Placement:
     """The slots and the context that fit host memory.
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from api_host.engine.memory import Shape, kv_bytes_per_token, place_on_cpu, place_on_gpu
+from api_host.engine.memory import Shape, place_on_cpu, place_on_gpu
 from api_host.errors import OutOfMemory
+from api_host.gguf_header import kv_bytes_per_token
 
 GB = 10**9
 # Llama 3 8B, Q4_K_M: 4.9 GB, 32 layers, 8 KV heads of 128: 131072 bytes a token.
@@ -15,14 +16,14 @@ LLAMA_8B = Shape(n_layer=32, weights=4_900_000_000, kv_per_token=131_072)
 def test_kv_bytes_come_from_the_metadata():
     metadata = {
         "general.architecture": "llama",
-        "llama.block_count": "32",
-        "llama.embedding_length": "4096",
-        "llama.attention.head_count": "32",
-        "llama.attention.head_count_kv": "8",
+        "llama.block_count": 32,
+        "llama.embedding_length": 4096,
+        "llama.attention.head_count": 32,
+        "llama.attention.head_count_kv": 8,
     }
     assert kv_bytes_per_token(metadata) == 131_072
-    assert kv_bytes_per_token({**metadata, "llama.attention.key_length": "256"}) == 32 * 8 * (256 + 128) * 2
-    mixed = "[" + ", ".join(["8", "0"] * 16) + "]"
+    assert kv_bytes_per_token({**metadata, "llama.attention.key_length": 256}) == 32 * 8 * (256 + 128) * 2
+    mixed = [8, 0] * 16
     assert kv_bytes_per_token({**metadata, "llama.attention.head_count_kv": mixed}) == 131_072 // 2
     assert kv_bytes_per_token({}) == 0
 

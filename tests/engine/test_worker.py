@@ -180,7 +180,9 @@ def test_cancelling_frees_the_slot_for_the_next(worker: Worker):
 
 def test_killing_the_worker_ends_its_requests_at_once_with_a_reason():
     died = threading.Event()
-    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_threads=1), on_exit=lambda _worker: died.set())
+    worker = Worker.start(
+        Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_threads=1), on_exit=lambda _worker: died.set()
+    )
     streams = [worker.generate("A cat sat on", greedy(max_tokens=900, ignore_eos=True)) for _ in range(6)]
     while not isinstance(streams[0].get(30), Piece):
         pass

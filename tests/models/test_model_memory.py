@@ -11,9 +11,9 @@ import pytest
 
 from api_host.engine.messages import Load
 from api_host.errors import OutOfMemory
+from api_host.gguf_header import NotGguf, read_header
 from api_host.models.demo import DEMO_MODEL_PATH
 from api_host.models.pool.eviction import choose_victims
-from api_host.models.pool.gguf_header import NotGguf, read_header
 from api_host.models.pool.loaded import LoadedModel, Target
 from api_host.models.pool.memory import Holder, Memory, Need, Room, estimate_need, file_size
 from tests.fakes.worker import FakeWorkers

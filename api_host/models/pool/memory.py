@@ -15,11 +15,9 @@ from typing import Literal
 
 import psutil
 
-from api_host.models.gguf_files import split_parts
-from api_host.models.pool.gguf_header import NotGguf, Value, read_header
+from api_host.gguf_header import NotGguf, architecture_number, file_size, kv_bytes_per_token, read_header
 
 _WEIGHTS_OVERHEAD = 1.1
-_KV_BYTES = 2
 _GUESSED_SLOTS = 4
 _SHORTEST_CTX = 512
 _HOST_RESERVE = 300 * 1024**2
@@ -33,11 +31,6 @@ class Holder:
     need: int
     on_gpu: bool
     pid: int | None = None
-
-
-def file_size(path: Path) -> int:
-    """Bytes of a GGUF, all parts of a split one together. Raises OSError when one is not there."""
-    return sum(path.with_name(part).stat().st_size for part in split_parts(path.name))
 
 
 @dataclass(frozen=True)
@@ -67,35 +60,17 @@ def estimate_need(path: Path, n_ctx: int, n_slots: int | None) -> Need:
         header = read_header(path)
     except NotGguf:
         header = {}
-    n_ctx_train = _number(header, "context_length")
+    n_ctx_train = architecture_number(header, "context_length")
     n_ctx = min(n_ctx, n_ctx_train) if n_ctx_train else n_ctx
     weights = int(file_size(path) * _WEIGHTS_OVERHEAD)
-    sequence = n_ctx * _kv_bytes_per_token(header)
-    shortest = min(n_ctx, _SHORTEST_CTX) * _kv_bytes_per_token(header)
+    sequence = n_ctx * kv_bytes_per_token(header)
+    shortest = min(n_ctx, _SHORTEST_CTX) * kv_bytes_per_token(header)
     fewest = n_slots or 1
     return Need(
         weights + sequence * (n_slots or _GUESSED_SLOTS),
         weights + sequence * fewest,
         weights + shortest * fewest,
     )
-
-
-def _kv_bytes_per_token(header: dict[str, Value]) -> int:
-    n_layer = _number(header, "block_count")
-    n_head = _number(header, "attention.head_count") or 1
-    head = _number(header, "embedding_length") // n_head
-    width = (_number(header, "attention.key_length") or head) + (
-        _number(header, "attention.value_length") or head
-    )
-    heads = header.get(f"{header.get('general.architecture')}.attention.head_count_kv", n_head)
-    n_head_kv = sum(heads) if isinstance(heads, list) else int(heads) * n_layer
-    return n_head_kv * width * _KV_BYTES
-
-
-def _number(header: dict[str, Value], key: str) -> int:
-    """A number of the model's architecture; 0 where there is none, or one for each layer."""
-    value = header.get(f"{header.get('general.architecture')}.{key}")
-    return int(value) if isinstance(value, (int, float)) else 0
 
 
 @dataclass

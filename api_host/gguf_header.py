@@ -1,4 +1,4 @@
-"""Reads the few numbers of a GGUF's header that say how much memory a context will take.
+"""Reads the few numbers of a GGUF's header that say how much memory weights and context will take.
 
 Knows nothing of tensors or vocabularies: it stops at the first key of the tokenizer. The format is ggml's
 docs/gguf.md, versions 2 and 3.
@@ -6,6 +6,7 @@ docs/gguf.md, versions 2 and 3.
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,8 @@ _MAX_TEXT = 1 << 20
 _MAX_ITEMS = 4096
 
 Value = int | float | str | list[int]
+_KV_VALUE_BYTES = 2
+_FIRST_PART = re.compile(r"(.*)-00001-of-(\d{5})\.gguf")
 
 
 class NotGguf(ValueError):
@@ -90,3 +93,31 @@ def _array(file: BinaryIO) -> list[int] | None:
     if kind not in _SCALARS or count > _MAX_ITEMS:
         raise NotGguf("an array in the header that is no list of numbers")
     return [int(_number(file, _SCALARS[kind])) for _ in range(count)]
+
+
+def architecture_number(header: dict[str, Value], key: str) -> int:
+    """A number of the model's architecture; 0 where there is none, or one for each layer."""
+    value = header.get(f"{header.get('general.architecture')}.{key}")
+    return int(value) if isinstance(value, (int, float)) else 0
+
+
+def kv_bytes_per_token(header: dict[str, Value]) -> int:
+    """Bytes of one token's keys and values (f16) over all layers; layers without attention count 0."""
+    n_layer = architecture_number(header, "block_count")
+    n_head = architecture_number(header, "attention.head_count") or 1
+    head = architecture_number(header, "embedding_length") // n_head
+    key_length = architecture_number(header, "attention.key_length") or head
+    value_length = architecture_number(header, "attention.value_length") or head
+    heads = header.get(f"{header.get('general.architecture')}.attention.head_count_kv", n_head)
+    n_head_kv = sum(heads) if isinstance(heads, list) else int(heads) * n_layer
+    return n_head_kv * (key_length + value_length) * _KV_VALUE_BYTES
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a GGUF, all parts of a split one together. Raises OSError when one is not there."""
+    split = _FIRST_PART.fullmatch(path.name)
+    if split is None:
+        return path.stat().st_size
+    n_parts = int(split[2])
+    names = [f"{split[1]}-{part:05d}-of-{split[2]}.gguf" for part in range(1, n_parts + 1)]
+    return sum(path.with_name(name).stat().st_size for name in names)
