@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from api_host import gguf_header
 from api_host.config import HostConfig
 from api_host.engine import memory
 from api_host.errors import ApiHostError
@@ -144,13 +145,13 @@ def test_the_arithmetic_for_a_t4_is_the_hosts_own(row: list[str]) -> None:
     n_heads, size = map(int, re.findall(r"\d+", heads))
     metadata = {
         "general.architecture": "llama",
-        "llama.block_count": layers,
-        "llama.attention.head_count": "32",
-        "llama.attention.head_count_kv": str(n_heads),
-        "llama.attention.key_length": str(size),
-        "llama.attention.value_length": str(size),
+        "llama.block_count": int(layers),
+        "llama.attention.head_count": 32,
+        "llama.attention.head_count_kv": n_heads,
+        "llama.attention.key_length": size,
+        "llama.attention.value_length": size,
     }
-    per_token = memory.kv_bytes_per_token(metadata)
+    per_token = gguf_header.kv_bytes_per_token(metadata)
     assert f"{per_token / 1000:.1f}" == kb_per_token
     shape = memory.Shape(int(layers), int(float(file_gb) * 1e9), per_token)
     placed = memory.place_on_gpu(shape, 4096, None, None, T4_FREE_BYTES)

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from api_host.cli import options
 from api_host.cli.sizes import size_text
 from api_host.config import HostConfig
-from api_host.models.hub import Hub, Progress
-from api_host.models.memory import file_size
+from api_host.models.hub.hub import Hub, Progress
+from api_host.models.pool.memory import file_size
 from api_host.models.reference import parse_reference
 
 EXAMPLES = """

@@ -1,0 +1,53 @@
+# Everything that is needed beyond Python, make and a C++ compiler is set up here, once, in .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CPUS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
+
+# pip builds llama.cpp with cmake and ninja of its own, and keeps the wheel in its cache for the next .venv.
+export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CPUS)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types format clean
+
+help: ## show these targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: $(VENV)/.runtime ## start a host with the demo model, ask it a question, stream the answer
+	@$(BIN)/api-host demo
+
+test: lint types ## lint, types, and all tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.tests ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.tests ## mypy
+	$(BIN)/mypy
+
+format: $(VENV)/.tests ## put the code into ruff's format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove .venv and what tools have left (pip's cache keeps the built wheel)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist
+	find api_host client demo_model tests -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "make: Python 3.10 or newer is needed; name one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "make: no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+
+$(VENV)/.runtime: $(BIN)/python pyproject.toml client/pyproject.toml
+	@echo "Setting up $(VENV); building llama.cpp takes 3 to 5 minutes on 2 cores, the first time only."
+	@$(BIN)/python -m pip install --quiet -e ./client -e . || { \
+	  echo "make: the installation failed, the reason stands above; building llama.cpp needs a C++ compiler" \
+	       "(Debian and Ubuntu: apt install g++; macOS: xcode-select --install)" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.tests: $(VENV)/.runtime
+	@$(BIN)/python -m pip install --quiet -e ./client -e '.[test]'
+	@touch $@
