@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 _SCALARS = {
     0: "<B",
@@ -29,7 +29,9 @@ _MAX_TEXT = 1 << 20
 _MAX_ITEMS = 4096
 
 Value = int | float | str | list[int]
-_KV_VALUE_BYTES = 2
+CacheType = Literal["f16", "q8_0", "q4_0"]
+# Bytes of one value of the KV cache; quantised ones share a scale of 2 bytes in blocks of 32.
+_KV_VALUE_BYTES: dict[CacheType, float] = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 _FIRST_PART = re.compile(r"(.*)-00001-of-(\d{5})\.gguf")
 
 
@@ -101,8 +103,8 @@ def architecture_number(header: dict[str, Value], key: str) -> int:
     return int(value) if isinstance(value, (int, float)) else 0
 
 
-def kv_bytes_per_token(header: dict[str, Value]) -> int:
-    """Bytes of one token's keys and values (f16) over all layers; layers without attention count 0."""
+def kv_bytes_per_token(header: dict[str, Value], cache_type: CacheType = "f16") -> int:
+    """Bytes of one token's keys and values over all layers; layers without attention count 0."""
     n_layer = architecture_number(header, "block_count")
     n_head = architecture_number(header, "attention.head_count") or 1
     head = architecture_number(header, "embedding_length") // n_head
@@ -110,7 +112,7 @@ def kv_bytes_per_token(header: dict[str, Value]) -> int:
     value_length = architecture_number(header, "attention.value_length") or head
     heads = header.get(f"{header.get('general.architecture')}.attention.head_count_kv", n_head)
     n_head_kv = sum(heads) if isinstance(heads, list) else int(heads) * n_layer
-    return n_head_kv * (key_length + value_length) * _KV_VALUE_BYTES
+    return int(n_head_kv * (key_length + value_length) * _KV_VALUE_BYTES[cache_type])
 
 
 def file_size(path: Path) -> int:

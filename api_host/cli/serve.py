@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from api_host.cli import options
 from api_host.cli.options import IntOrAuto, default
+from api_host.gguf_header import CacheType
 from api_host.host import ApiHost
 
 EXAMPLES = """
@@ -35,6 +36,9 @@ Examples:
 @click.option("--parallel", type=IntOrAuto(), help="Sequences at once." + default("parallel"))
 @click.option("--n-gpu-layers", type=IntOrAuto(), help="Layers on the GPU." + default("n_gpu_layers"))
 @click.option("--threads", type=IntOrAuto(), help="Threads of llama.cpp." + default("threads"))
+@click.option(
+    "--cache-type", type=click.Choice(get_args(CacheType)), help="KV cache." + default("cache_type")
+)
 @options.models_dir
 def serve(no_token: bool | None, token: str | None, **settings: Any) -> None:
     """Serve the API until Ctrl-C; print the token and the URLs."""

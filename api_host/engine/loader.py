@@ -30,6 +30,7 @@ from api_host.gguf_header import (
 )
 
 CPU_BATCH, GPU_BATCH = 512, 2048
+ONE_THREAD_BYTES = 32 * 1024**2
 CUDA_INSTALL = (
     "pip install --force-reinstall --no-deps --only-binary=llama-cpp-python "
     "llama-cpp-python --extra-index-url https://abetlen.github.io/llama-cpp-python/whl/cu125"
@@ -63,7 +64,7 @@ def load_model(load: Load) -> LoadedModel:
         )
         n_ctx = n_ctx_train
     n_layer = architecture_number(header, "block_count")
-    shape = memory.Shape(n_layer, file_size(Path(load.path)), kv_bytes_per_token(header))
+    shape = memory.Shape(n_layer, file_size(Path(load.path)), kv_bytes_per_token(header, load.cache_type))
     devices = gpu_devices() if load.use_gpu and load.n_gpu_layers != 0 else []
     if devices:
         free = sum(device.free for device in devices)
@@ -88,7 +89,9 @@ def _load_placed(
             model = _open(load, n_gpu_layers=placement.n_gpu_layers)
             if model.has_encoder:
                 raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
-            context = LlamaContext(model, placement.n_ctx, placement.n_slots, n_batch, _n_threads(load))
+            context = LlamaContext(
+                model, placement.n_ctx, placement.n_slots, n_batch, _n_threads(load), load.cache_type
+            )
         except (LoadError, ModelLoadFailed) as error:
             if placement.n_gpu_layers == 0 or load.n_gpu_layers is not None:
                 raise _why_not(error, shape, placement) from error
@@ -129,9 +132,14 @@ def _open(load: Load, n_gpu_layers: int) -> LlamaModel:
 
 
 def _n_threads(load: Load) -> int:
-    """As many as asked, or the cores that this process may use; hyper-threads only slow the lock-step down."""
+    """As many as asked, or the cores that this process may use; hyper-threads only slow the lock-step down.
+
+    The steps of a small model are shorter than two threads' waiting for each other.
+    """
     if load.n_threads is not None:
         return load.n_threads
+    if file_size(Path(load.path)) < ONE_THREAD_BYTES:
+        return 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from api_host.generation import FinishReason, Message, SamplingParams, Timings, TokenLogprob, Usage
+from api_host.gguf_header import CacheType
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 _LENGTH = struct.Struct(">I")
@@ -24,7 +25,8 @@ class Load(msgspec.Struct, tag=True):
     """The first message: which model, and how. ``None`` leaves a choice to the worker, which reports it.
 
     ``path`` is the GGUF, or the first part of a split one. ``n_gpu_layers`` None is all that fit (``use_gpu``),
-    ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence.
+    ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence, ``cache_type``
+    that of the KV cache's values.
     """
 
     path: str
@@ -34,6 +36,7 @@ class Load(msgspec.Struct, tag=True):
     n_gpu_layers: int | None = None
     n_threads: int | None = None
     queue_limit: int = 100
+    cache_type: CacheType = "f16"
 
 
 class Generate(msgspec.Struct, tag=True):

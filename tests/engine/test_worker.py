@@ -28,6 +28,7 @@ from api_host.errors import (
     WorkerDied,
 )
 from api_host.generation import Message, SamplingParams
+from api_host.gguf_header import CacheType
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import read
 
@@ -176,6 +177,13 @@ def test_cancelling_frees_the_slot_for_the_next(worker: Worker):
         stream.cancel()
         with pytest.raises(Cancelled):
             read(stream)
+
+
+@pytest.mark.parametrize("cache_type", ["q8_0", "q4_0"])
+def test_a_quantised_cache_still_answers_right(cache_type: CacheType):
+    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=512, n_threads=1, cache_type=cache_type))
+    assert "Paris" in answer(worker, ask("What is the capital of France?"))
+    worker.stop()
 
 
 def test_killing_the_worker_ends_its_requests_at_once_with_a_reason():

@@ -14,6 +14,13 @@ from api_host.engine.backend import DecodeFailed, Span
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
+from api_host.gguf_header import CacheType
+
+_GGML_TYPES: dict[CacheType, int] = {
+    "f16": llama_cpp.GGML_TYPE_F16,
+    "q8_0": llama_cpp.GGML_TYPE_Q8_0,
+    "q4_0": llama_cpp.GGML_TYPE_Q4_0,
+}
 
 
 class LlamaContext:
@@ -24,12 +31,21 @@ class LlamaContext:
         n_ctx: tokens a slot; ``n_slots`` sequences run at once.
         n_batch: the most tokens in one decode.
         n_threads: threads of llama.cpp.
+        cache_type: type of the KV cache's values.
 
     Raises:
         LoadError: no memory for the KV cache or the compute buffers.
     """
 
-    def __init__(self, model: LlamaModel, n_ctx: int, n_slots: int, n_batch: int, n_threads: int) -> None:
+    def __init__(
+        self,
+        model: LlamaModel,
+        n_ctx: int,
+        n_slots: int,
+        n_batch: int,
+        n_threads: int,
+        cache_type: CacheType = "f16",
+    ) -> None:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = n_ctx * n_slots
         params.n_seq_max = n_slots
@@ -37,6 +53,7 @@ class LlamaContext:
         params.n_outputs_max = n_slots
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = False
+        params.type_k = params.type_v = _GGML_TYPES[cache_type]
         params.swa_full = False
         params.no_perf = True
         recent_errors.clear()

@@ -110,7 +110,9 @@ class Loading:
     def estimate(self, path: Path) -> Need:
         """What the model is reckoned to need."""
         parallel = self._config.parallel
-        return estimate_need(path, self.target.n_ctx, None if parallel == "auto" else parallel)
+        return estimate_need(
+            path, self.target.n_ctx, None if parallel == "auto" else parallel, self._config.cache_type
+        )
 
     def reserve(self, n_bytes: int, on_gpu: bool) -> None:
         """Counts as memory that is taken from now on."""
@@ -128,7 +130,7 @@ class Loading:
             worker.stop()
             raise Cancelled(f"loading {self.ref.name} was cancelled")
         assert worker.info is not None, "a worker that has started knows its model"
-        need = estimate_need(path, worker.info.n_ctx, worker.info.n_slots).wanted
+        need = estimate_need(path, worker.info.n_ctx, worker.info.n_slots, self._config.cache_type).wanted
         return LoadedModel(self.ref.name, worker, self.target, need)
 
     def _message(self, path: Path) -> Load:
@@ -141,6 +143,7 @@ class Loading:
             n_gpu_layers=None if config.n_gpu_layers == "auto" else config.n_gpu_layers,
             n_threads=None if config.threads == "auto" else config.threads,
             queue_limit=config.queue_limit,
+            cache_type=config.cache_type,
         )
 
     def _note_worker(self, worker: RunningWorker) -> None:

@@ -15,7 +15,14 @@ from typing import Literal
 
 import psutil
 
-from api_host.gguf_header import NotGguf, architecture_number, file_size, kv_bytes_per_token, read_header
+from api_host.gguf_header import (
+    CacheType,
+    NotGguf,
+    architecture_number,
+    file_size,
+    kv_bytes_per_token,
+    read_header,
+)
 
 _WEIGHTS_OVERHEAD = 1.1
 _GUESSED_SLOTS = 4
@@ -45,13 +52,14 @@ class Need:
     least: int
 
 
-def estimate_need(path: Path, n_ctx: int, n_slots: int | None) -> Need:
+def estimate_need(path: Path, n_ctx: int, n_slots: int | None, cache_type: CacheType = "f16") -> Need:
     """What the weights, with a tenth for buffers, and a KV cache of ``n_slots`` times ``n_ctx`` tokens take.
 
     Args:
         path: the GGUF, or the first part of a split one.
         n_ctx: tokens a sequence; a model is never given more than it was trained for.
         n_slots: sequences at once; None leaves the number to the worker.
+        cache_type: of the KV cache's values.
 
     Raises:
         OSError: the file cannot be read.
@@ -63,8 +71,9 @@ def estimate_need(path: Path, n_ctx: int, n_slots: int | None) -> Need:
     n_ctx_train = architecture_number(header, "context_length")
     n_ctx = min(n_ctx, n_ctx_train) if n_ctx_train else n_ctx
     weights = int(file_size(path) * _WEIGHTS_OVERHEAD)
-    sequence = n_ctx * kv_bytes_per_token(header)
-    shortest = min(n_ctx, _SHORTEST_CTX) * kv_bytes_per_token(header)
+    per_token = kv_bytes_per_token(header, cache_type)
+    sequence = n_ctx * per_token
+    shortest = min(n_ctx, _SHORTEST_CTX) * per_token
     fewest = n_slots or 1
     return Need(
         weights + sequence * (n_slots or _GUESSED_SLOTS),
