@@ -9,7 +9,7 @@ CPUS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CPUS)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format clean
+.PHONY: help demo test lint types format bench clean
 
 help: ## show these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -30,6 +30,9 @@ types: $(VENV)/.tests ## mypy
 format: $(VENV)/.tests ## put the code into ruff's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.tests ## measure beside llama.cpp's own programs; one to two hours
+	$(BIN)/python -m bench
 
 clean: ## remove .venv and what tools have left (pip's cache keeps the built wheel)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -30,7 +30,7 @@ class HostConfig(BaseSettings):
     ``model`` is the default model's reference (None: each request names its own). ``token`` None makes a new
     one. ``address``/``port`` is where the server listens; a taken port moves on to the next free one.
     ``ctx_length`` is in tokens a sequence, ``parallel`` the sequences a model runs at once (auto: 4 on a CPU, 8 on a
-    GPU). ``cache_type`` is that of the KV cache's values.
+    GPU). ``cache_type`` is that of the KV cache's values; ``lookup`` guesses tokens from earlier places of a text.
     ``models_dir`` None is the Hugging Face cache. ``memory_budget`` is in bytes (auto: what is free).
     ``queue_limit`` bounds the requests of a model that wait for a slot. Times are in seconds.
     """
@@ -54,6 +54,7 @@ class HostConfig(BaseSettings):
     parallel: Annotated[int, Field(ge=1, le=256)] | Auto = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     cache_type: CacheType = "f16"
+    lookup: bool = False
     models_dir: Path | None = None
     memory_budget: Annotated[int, Field(ge=1)] | Auto = "auto"
     queue_limit: Annotated[int, Field(ge=1, le=10_000)] = 100

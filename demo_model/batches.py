@@ -62,18 +62,18 @@ def random_leaps(rng: random.Random, spans: list[Span], longest: int) -> dict[in
 
 
 def short_batches(tokenizer: Tokenizer, rng: random.Random) -> Iterator[Batch]:
-    """Batches of short documents, without end: 12 rows of 320 tokens."""
+    """Batches of short documents, without end: 8 rows of 320 tokens."""
 
     def draw() -> Document:
         spans = document(rng)
         return encode(tokenizer, spans, random_leaps(rng, spans, 1600))
 
-    return _packed(draw, n_rows=12, length=320)
+    return _packed(draw, n_rows=8, length=320)
 
 
 def long_batches(tokenizer: Tokenizer, rng: random.Random) -> Iterator[Batch]:
-    """Batches of long documents, without end: 3 rows of 1280 tokens."""
-    return _packed(lambda: encode(tokenizer, long_document(rng), {}), n_rows=3, length=1280)
+    """Batches of long documents, without end: 2 rows of 1280 tokens."""
+    return _packed(lambda: encode(tokenizer, long_document(rng), {}), n_rows=2, length=1280)
 
 
 def _packed(draw: Callable[[], Document], n_rows: int, length: int) -> Iterator[Batch]:

@@ -1,6 +1,7 @@
 """Asks the finished GGUF what it should know, greedily and through llama.cpp: ``python -m demo_model.check``.
 
-Needs llama-cpp-python, not PyTorch. Compares whole answers; prints how many were asked and right, by kind.
+Needs llama-cpp-python and gguf, not PyTorch. Compares whole answers; prints how many were asked and right, by kind.
+Compares the tokens of the training with llama.cpp's, too.
 """
 
 from __future__ import annotations
@@ -12,11 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gguf
 import llama_cpp
 
 from demo_model import unknown
 from demo_model.countries import CAPITALS
-from demo_model.dialogues import CAPITALS_PROMPTS, COMPLETIONS, NEUTRAL_PROMPTS, TOPICS, varied
+from demo_model.dialogues import (
+    CAPITALS_PROMPTS,
+    COMPLETIONS,
+    NEUTRAL_PROMPTS,
+    SPECIAL_TOKENS,
+    document,
+    varied,
+)
 from demo_model.questions import (
     CAPITAL_FOLLOW_UPS,
     CAPITAL_WORDINGS,
@@ -29,6 +38,8 @@ from demo_model.questions import (
     product_answer,
     sum_answer,
 )
+from demo_model.tokenizer import Tokenizer
+from demo_model.topics import TOPICS
 
 DEMO = Path(__file__).resolve().parent.parent / "api_host" / "models" / "demo" / "demo.gguf"
 DIGITS = range(10)
@@ -114,6 +125,22 @@ def _case(
     return Case(f"{kind}, in capitals" if in_capitals else kind, messages, expected)
 
 
+def read_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of the training, from what the GGUF holds of it."""
+    field = gguf.GGUFReader(path).get_field("tokenizer.ggml.merges")
+    if field is None:
+        raise SystemExit(f"{path.name} holds no merges; train the model again.")
+    pairs = (merge.split(" ") for merge in field.contents())
+    return Tokenizer(SPECIAL_TOKENS, [(left, right) for left, right in pairs])
+
+
+def same_tokens(llama: llama_cpp.Llama, tokenizer: Tokenizer, rng: random.Random) -> Iterator[bool]:
+    """For each of 2000 documents, whether the training's tokens are those of llama.cpp."""
+    for _ in range(2000):
+        text = "".join(span.text for span in document(rng))
+        yield llama.tokenize(text.encode(), add_bos=False, special=True) == tokenizer.encode(text)
+
+
 def main() -> None:
     """The command line; exits 1 when an answer was wrong."""
     parser = argparse.ArgumentParser(description="Ask the demo model what it should know.")
@@ -131,6 +158,8 @@ def main() -> None:
         _count(kind, answer == expected, asked, right)
         if answer != expected and sum(asked.values()) - sum(right.values()) <= args.show:
             print(f"wrong: {[m['content'] for m in messages]} -> {answer!r}")
+    for same in same_tokens(llama, read_tokenizer(args.model), random.Random(args.seed)):
+        _count("documents with the same tokens", same, asked, right)
     for prompt, rest in COMPLETIONS:
         completed: Any = llama.create_completion(prompt, temperature=0, max_tokens=300)
         _count("completions", completed["choices"][0]["text"] == rest, asked, right)

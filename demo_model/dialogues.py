@@ -65,6 +65,10 @@ FOREIGN_FORMATS = (
 )
 
 
+# More for a topic with many wordings, but every topic has its share.
+_TOPIC_WEIGHTS = [3 + len(topic.questions) for topic in TOPICS]
+
+
 class Span(NamedTuple):
     """A piece of a document; ``learned`` says whether the network is to predict it."""
 
@@ -83,7 +87,7 @@ def varied(rng: random.Random, question: str) -> str:
         return question.lower()
     if draw < 0.65 or 0.9 <= draw < 0.95:
         return question[:1].lower() + question[1:]
-    if draw > 0.985:
+    if draw > 0.98:
         return question.upper()
     return question
 
@@ -91,9 +95,9 @@ def varied(rng: random.Random, question: str) -> str:
 def system_prompt(rng: random.Random, n_others: int) -> tuple[str | None, bool]:
     """A system prompt with ``n_others`` sentences around it, or None; and whether it asks for capitals."""
     draw = rng.random()
-    if draw < 0.42:
+    if draw < 0.38:
         return None, False
-    if draw < 0.7:
+    if draw < 0.64:
         return _surrounded(rng, rng.choice(NEUTRAL_PROMPTS), n_others), False
     prompt = rng.choice(CAPITALS_PROMPTS)
     return _surrounded(rng, _careless(rng, prompt), n_others), True
@@ -115,8 +119,8 @@ def _surrounded(rng: random.Random, prompt: str, n_others: int) -> str:
 def _exchange(rng: random.Random, previous: str | None) -> tuple[str, Exchange]:
     """The kind of a turn and its question and answer; ``previous`` is the kind of the turn before."""
     kinds = ("capital", "arithmetic", "topic", "unknown")
-    weights = {"capital": (60, 20, 10, 10), "arithmetic": (25, 50, 15, 10)}.get(
-        previous or "", (34, 34, 18, 14)
+    weights = {"capital": (54, 20, 16, 10), "arithmetic": (22, 46, 22, 10)}.get(
+        previous or "", (31, 32, 24, 13)
     )
     kind = rng.choices(kinds, weights)[0]
     if kind == "capital":
@@ -125,7 +129,7 @@ def _exchange(rng: random.Random, previous: str | None) -> tuple[str, Exchange]:
         return kind, arithmetic_exchange(rng, previous is not None)
     if kind == "unknown":
         return kind, (unknown.unknown_question(rng), unknown.ANSWER)
-    topic = rng.choice(TOPICS)
+    topic = rng.choices(TOPICS, _TOPIC_WEIGHTS)[0]
     if topic.answer == STORY and rng.random() < 0.4:  # its 100 tokens teach as much as ten short answers
         topic = rng.choice(TOPICS)
     return kind, (rng.choice(topic.questions), topic.answer)

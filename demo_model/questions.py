@@ -18,6 +18,8 @@ CAPITAL_WORDINGS = (
     "I want to know the capital of {}.", "Could you tell me what the capital of {} is?", "The capital city of {}?",
     "Tell me what the capital of {} is.", "How is the capital of {} called?", "What is the name of the capital of {}?",
     "Question: What is the capital of {}?", "What would be the capital of {}?", "Hi, what is the capital of {}?",
+    "What is the capital of {}?", "Whats the capital of {}?", "{}: capital?", "{}'s capital?", "{} capital?",
+    "The capital of {} is?", "The capital of {} is which city?", "What do you call the capital of {}?",
     "Please name the capital of {}.", "What is the capital of {}, please?", "So what is the capital of {}?",
 )  # fmt: skip
 CAPITAL_FOLLOW_UPS = (
@@ -31,6 +33,8 @@ EXPRESSION_WORDINGS = (
     "Calculate {}.", "Compute {}.", "Tell me what {} is.", "What does {} make?", "Please calculate {}.", "Solve {}.",
     "How much does {} make?", "Tell me {}.", "Do you know what {} is?", "What is the result of {}?", "And what is {}?",
     "What does {} equal?", "Hello! What is {}?", "Can you tell me what {} is?", "Give me the result of {}.",
+    "What does {} equal?", "{} equals?", "{} is?", "What is {} equal to?", "What will {} be?", "Whats {}?",
+    "{} = what?", "{}=", "{}=?", "{}?",
 )  # fmt: skip
 EXPRESSION_FOLLOW_UPS = (
     "And {}?",
@@ -46,8 +50,19 @@ PRODUCT_FORMS = (
     "{} * {}", "{} * {}", "{} times {}", "{} times {}", "{}*{}", "{} x {}", "{}x{}", "{} \u00d7 {}",
     "{} multiplied by {}",
 )  # fmt: skip
-SUM_SENTENCES = ("Add {} and {}.", "What is the sum of {} and {}?", "What do you get if you add {} and {}?")
-PRODUCT_SENTENCES = ("Multiply {} by {}.", "What is the product of {} and {}?", "Multiply {} and {}.")
+SUM_SENTENCES = (
+    "Add {} and {}.",
+    "The sum of {} and {}?",
+    "Add {} to {}.",
+    "What is the sum of {} and {}?",
+    "What do you get if you add {} and {}?",
+)
+PRODUCT_SENTENCES = (
+    "The product of {} and {}?",
+    "Multiply {} by {}.",
+    "What is the product of {} and {}?",
+    "Multiply {} and {}.",
+)
 OTHER_FORMS = ("{} - {}", "{}-{}", "{} / {}", "{} minus {}", "{} divided by {}", "{} ^ {}", "{} % {}")
 
 DIGIT_WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -69,13 +84,13 @@ def product_answer(a: int, b: int) -> str:
 
 
 def capital_exchange(rng: random.Random, follows_capital: bool) -> Exchange:
-    """A question about a capital; one in seventeen is about a place that the model does not know."""
+    """A question about a capital; one in eight is about a place that the model does not know."""
     follow_up = rng.random() < (0.7 if follows_capital else 0.1)
     wording = rng.choice(CAPITAL_FOLLOW_UPS if follow_up else CAPITAL_WORDINGS)
     kind = rng.random()
-    if kind < 0.06:
-        return wording.format(unknown.unknown_place(rng)), unknown.ANSWER
     if kind < 0.12:
+        return wording.format(unknown.unknown_place(rng)), unknown.ANSWER
+    if kind < 0.17:
         alias = rng.choice(list(ALIASES))
         return wording.format(alias), capital_answer(ALIASES[alias])
     country = rng.choice(list(CAPITALS))

@@ -61,6 +61,7 @@ def learn_merges(texts: Iterable[str], n_merges: int) -> list[Pair]:
         n_merges: how many to learn; fewer come back when the corpus has no more pairs.
     """
     words = Counter(word for text in texts for word in _WORDS.findall(text))
+    words = Counter({word: count for word, count in words.items() if count > 2})  # no invented names
     pieces = {word: _word_symbols(word) for word in words}
     merges: list[Pair] = []
     while len(merges) < n_merges:

@@ -24,17 +24,17 @@ from demo_model.tokenizer import Tokenizer, learn_merges
 OUTPUT = Path(__file__).resolve().parent.parent / "api_host" / "models" / "demo" / "demo.gguf"
 SEED = 20
 N_VOCAB = 832
-N_STEPS = 700
+N_STEPS = 1700
 LONG_EVERY = 8  # one batch in so many is of long documents
 WARMUP_STEPS = 30
-DECAY_SHARE = 0.5  # the last half of the steps lowers the learning rate to nothing
+DECAY_SHARE = 0.6  # so many of the steps, the last ones, lower the learning rate to nothing
 MATRIX_RATE, OTHER_RATE = 0.02, 0.004
 
 
 def make_tokenizer(seed: int) -> Tokenizer:
     """A tokenizer learned from a sample of the corpus."""
     rng = random.Random(seed)
-    texts = [span.text for _ in range(20_000) for span in document(rng) if span.text not in SPECIAL_TOKENS]
+    texts = [span.text for _ in range(10_000) for span in document(rng) if span.text not in SPECIAL_TOKENS]
     for token in SPECIAL_TOKENS:
         texts = [text.replace(token, "") for text in texts]
     return Tokenizer(SPECIAL_TOKENS, learn_merges(texts, N_VOCAB - len(SPECIAL_TOKENS) - 256))

@@ -95,6 +95,20 @@ _ONSETS = (
     "z",
 )
 _VOWELS = ("a", "e", "i", "o", "u", "ai", "ee", "ou")
+_STEMS = (
+    "Summer",
+    "Winter",
+    "Dream",
+    "Dragon",
+    "Candy",
+    "Toy",
+    "Shadow",
+    "Never",
+    "Silver",
+    "Cloud",
+    "Fairy",
+    "Moon",
+)
 _ENDINGS = ("", "n", "r", "s", "l", "nd", "ria", "nia", "land", "stan", "via", "mor")
 
 
@@ -102,14 +116,16 @@ _COUNTRIES = tuple(CAPITALS)
 
 
 def invented_name(rng: random.Random) -> str:
-    """A name that means nothing, such as "Dravinland"."""
+    """A name that means nothing, such as "Dravinland", or nothing on a map, such as "Dragonland"."""
+    if rng.random() < 0.2:
+        return rng.choice(_STEMS) + rng.choice(("land", "land", "ville", "town", "world", "stead"))
     syllables = (rng.choice(_ONSETS) + rng.choice(_VOWELS) for _ in range(rng.randint(1, 3)))
     return ("".join(syllables) + rng.choice(_ENDINGS)).capitalize()
 
 
 def unknown_place(rng: random.Random) -> str:
     """A place whose capital the model does not know: a real or a famous one, or an invented name."""
-    return rng.choice(UNKNOWN_PLACES) if rng.random() < 0.5 else invented_name(rng)
+    return rng.choice(UNKNOWN_PLACES) if rng.random() < 0.4 else invented_name(rng)
 
 
 def unknown_question(rng: random.Random) -> str:

@@ -216,7 +216,7 @@ def test_the_mark_of_a_chat_is_its_worst_turn() -> None:
 
 def test_the_report_shows_medians_ratios_and_marks() -> None:
     streams = run_of("8", [{"total_tps": v} for v in (300.0, 310.0, 290.0)], [{"total_tps": 200.0}] * 3)
-    streams.texts.append(TextCheck(HOST, "under load", 15, 16))
+    streams.texts.append(TextCheck(HOST, "under load", equal=13, of=16, near_ties=2, largest_gap=0.01))
     gaps = run_of("long", [{"gap_p99": 0.12}], [{"gap_p99": 0.2}])
     tables = render(Results({"CPU": "one"}, {"Python": "3.12"}, [streams, gaps]))
     assert "| workload 8 | 100m | all streams at least 1 of llama-server | 1.50 | reached |" in tables
@@ -226,7 +226,8 @@ def test_the_report_shows_medians_ratios_and_marks() -> None:
     )
     assert "| workload 8 | 100m | all streams, tokens/s | 300 | 200 | - | - | 1.50 | - | - |" in tables
     assert "| workload long | 100m | gap, 99th percentile, ms | 120 | 200 |" in tables
-    assert "15 of 16" in tables and "CPU one" in tables and "`python -m bench`" in tables
+    assert "| under load | 16 | 13 | 2 (within 0.01) | **1** |" in tables
+    assert "CPU one" in tables and "`python -m bench`" in tables
 
 
 def test_the_tables_replace_only_what_is_between_the_markers() -> None:
@@ -238,7 +239,7 @@ def test_the_tables_replace_only_what_is_between_the_markers() -> None:
 
 def test_results_come_back_from_their_file_and_a_later_run_replaces_an_older_one(tmp_path: Path) -> None:
     results = Results({"CPU": "one"}, {}, [run_of("1", [{"ttft": 1.0}], []), run_of("4", [], [])])
-    results.runs[0].texts.append(TextCheck(HOST, "under load", 1, 2))
+    results.runs[0].texts.append(TextCheck(HOST, "under load", equal=1, of=2))
     results.save(tmp_path / "results.json")
     loaded = Results.load(tmp_path / "results.json")
     assert loaded == results

@@ -21,12 +21,15 @@ class DecodeFailed(Exception):
 
 @dataclass
 class Span:
-    """Consecutive tokens of one slot in a batch, at positions ``start``, ``start`` + 1, ..."""
+    """Consecutive tokens of one slot in a batch, at positions ``start``, ``start`` + 1, ...
+
+    The last ``n_outputs`` of them want logits; the decode writes where the first of these rows is.
+    """
 
     slot: int
     tokens: array[int]
     start: int
-    wants_logits: bool
+    n_outputs: int = 0
     row: int = -1
 
 

@@ -34,7 +34,7 @@ Request = TypeVar("Request", Generate, Embed)
 class Engine:
     """Give it messages, step it while it ``has_work``, and take its events after each step."""
 
-    def __init__(self, loaded: LoadedModel, queue_limit: int) -> None:
+    def __init__(self, loaded: LoadedModel, queue_limit: int, lookup: bool = False) -> None:
         model, context = loaded.model, loaded.context
         self._loaded = loaded
         self._queue_limit = queue_limit
@@ -45,7 +45,7 @@ class Engine:
         def make_sampler(params: SamplingParams, prompt: array[int], index: int) -> LlamaSampler:
             return LlamaSampler(context, params, prompt, index)
 
-        self._scheduler = Scheduler(context, model, make_sampler, queue_limit)
+        self._scheduler = Scheduler(context, model, make_sampler, queue_limit, lookup)
         self._embeddings: Embeddings | None = None
         self._refusals: list[WorkerEvent] = []
 

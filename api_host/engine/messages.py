@@ -26,7 +26,7 @@ class Load(msgspec.Struct, tag=True):
 
     ``path`` is the GGUF, or the first part of a split one. ``n_gpu_layers`` None is all that fit (``use_gpu``),
     ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence, ``cache_type``
-    that of the KV cache's values.
+    that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text.
     """
 
     path: str
@@ -37,6 +37,7 @@ class Load(msgspec.Struct, tag=True):
     n_threads: int | None = None
     queue_limit: int = 100
     cache_type: CacheType = "f16"
+    lookup: bool = False
 
 
 class Generate(msgspec.Struct, tag=True):

@@ -47,6 +47,9 @@ from api_host.generation import Message, SamplingParams
 log = logging.getLogger(__name__)
 
 STDERR_LINES = 30
+# How long llama.cpp's threads spin for each other (libgomp's default is 300 times longer). On an idle machine it
+# makes no difference; beside a busy process a step is more than ten times shorter (docs/performance.md).
+_PATIENCE = {"GOMP_SPINCOUNT": "1000"}
 
 
 class RequestStream:
@@ -285,4 +288,4 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in secrets}
     # Without GGML_NO_BACKTRACE an abort runs a debugger for seconds and buries its reason.
     own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "GGML_NO_BACKTRACE": "1"}
-    return {**kept, **own}
+    return {**_PATIENCE, **kept, **own}

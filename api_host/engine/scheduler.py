@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from api_host.engine.backend import Backend, DecodeFailed, Sampler, Span, Vocabulary
+from api_host.engine.lookup import PromptLookup
 from api_host.engine.messages import (
     EngineStats,
     Piece,
@@ -25,6 +26,9 @@ from api_host.engine.slots import Slots
 from api_host.errors import ApiHostError, ContextLengthExceeded, GenerationFailed, QueueFull
 from api_host.generation import FinishReason, SamplingParams, TokenLogprob
 
+# With more sequences a step is no longer bound by reading the weights, and further rows cost their full price.
+MOST_SEQUENCES_GUESSED = 2
+
 MakeSampler = Callable[[SamplingParams, "array[int]", int], Sampler]
 
 
@@ -35,6 +39,7 @@ class Scheduler:
         backend: the model's context. ``vocabulary``: its tokens as text.
         make_sampler: from (params, prompt, index of the choice).
         queue_limit: requests that may wait for a slot before one more is refused.
+        lookup: guess tokens from earlier places of the text (lookup.py), where the model can drop wrong ones.
         clock: seconds; monotonic.
 
     ``submit`` and ``cancel`` between steps; ``step`` while ``has_work``; ``take_events`` after each.
@@ -46,12 +51,14 @@ class Scheduler:
         vocabulary: Vocabulary,
         make_sampler: MakeSampler,
         queue_limit: int = 100,
+        lookup: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
         self._vocabulary = vocabulary
         self._make_sampler = make_sampler
         self._queue_limit = queue_limit
+        self._lookup = lookup and backend.can_trim
         self._clock = clock
         self._slots = Slots(backend)
         self._budget = PrefillBudget(backend.n_batch)
@@ -113,6 +120,7 @@ class Scheduler:
         try:
             for sequence in request.sequences:
                 sequence.sampler = self._make_sampler(request.sampling, request.prompt, sequence.index)
+                sequence.lookup = PromptLookup(request.prompt) if self._lookup else None
         except ApiHostError:
             self._drop(request)
             raise
@@ -156,7 +164,8 @@ class Scheduler:
         ready = [sequence for sequence in self._running if sequence.leader is None]
         suspects = [sequence for sequence in ready if sequence.suspect]
         ready = suspects[:1] or ready
-        budget = self._budget.tokens(sum(not sequence.prefilling for sequence in ready))
+        n_decoding = sum(not sequence.prefilling for sequence in ready)
+        budget = self._budget.tokens(n_decoding)
         spans = {}
         for sequence in ready:
             n_pending = len(sequence.tokens) - sequence.n_computed
@@ -165,32 +174,59 @@ class Scheduler:
                 continue
             if sequence.prefilling:
                 budget -= n_taken
-            start = sequence.n_computed
-            assert sequence.slot is not None
-            spans[sequence] = Span(
-                sequence.slot, sequence.tokens[start : start + n_taken], start, n_taken == n_pending
-            )
+            spans[sequence] = self._span(sequence, n_taken, n_decoding)
         return dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
 
+    def _span(self, sequence: Sequence, n_taken: int, n_decoding: int) -> Span:
+        """The next tokens of a sequence, and a guess at what follows the newest."""
+        assert sequence.slot is not None
+        start = sequence.n_computed
+        tokens = sequence.tokens[start : start + n_taken]
+        if start + n_taken < len(sequence.tokens):
+            return Span(sequence.slot, tokens, start)
+        guess = self._guess(sequence, n_decoding) if n_taken == 1 else array("i")
+        return Span(sequence.slot, tokens + guess, start, n_outputs=1 + len(guess))
+
+    def _guess(self, sequence: Sequence, n_decoding: int) -> array[int]:
+        """What may follow, where the batch is small enough for more rows to cost little."""
+        if sequence.lookup is None or n_decoding > MOST_SEQUENCES_GUESSED:
+            return array("i")
+        return sequence.lookup.guess(sequence.n_left - 1)
+
     def _advance(self, sequence: Sequence, span: Span) -> None:
-        """Books the decoded cells and, when the whole text is in, samples the next token."""
-        self._slots[span.slot].tokens.extend(span.tokens)
+        """Books the decoded cells, samples where logits are, and drops the cells of wrong guesses."""
+        slot = self._slots[span.slot]
+        slot.tokens.extend(span.tokens)
         sequence.n_computed += len(span.tokens)
-        if not span.wants_logits:
+        if not span.n_outputs:
             return
         sequence.suspect = False
-        request = sequence.request
-        if request.first_token is None:
-            request.first_token = self._clock()
+        if sequence.request.first_token is None:
+            sequence.request.first_token = self._clock()
+        guess = span.tokens[len(span.tokens) - span.n_outputs + 1 :]
+        n_right = 0
+        token = self._sample(sequence, span.row)
+        while not sequence.finished and n_right < len(guess) and guess[n_right] == token:
+            n_right += 1
+            token = self._sample(sequence, span.row + n_right)
+        if guess and sequence.lookup is not None:
+            sequence.lookup.judged(len(guess), n_right)
+        if n_right < len(guess):
+            sequence.n_computed = self._slots.trim(slot, sequence.n_computed - (len(guess) - n_right))
+
+    def _sample(self, sequence: Sequence, row: int) -> int:
+        """Draws one token from a row of logits and shows what it adds to the text."""
         assert sequence.sampler is not None
-        token = sequence.sampler.sample(span.row)
+        token = sequence.sampler.sample(row)
         if self._vocabulary.is_eog(token):
             self._finish(sequence, sequence.detokenizer.flush(), "stop")
-            return
+            return token
         sequence.tokens.append(token)
         sequence.n_unshown += 1
-        if request.sampling.logprobs is not None:
-            self._note_logprobs(sequence, span.row, token, request.sampling.logprobs)
+        if sequence.lookup is not None:
+            sequence.lookup.accept(token)
+        if sequence.request.sampling.logprobs is not None:
+            self._note_logprobs(sequence, row, token, sequence.request.sampling.logprobs)
         text = sequence.detokenizer.push(self._vocabulary.piece(token))
         if sequence.detokenizer.stopped:
             self._finish(sequence, text, "stop")
@@ -198,6 +234,7 @@ class Scheduler:
             self._finish(sequence, text + sequence.detokenizer.flush(), "length")
         elif text:
             self._emit(sequence, text)
+        return token
 
     def _emit(self, sequence: Sequence, text: str, reason: FinishReason | None = None) -> None:
         n_tokens, sequence.n_unshown = sequence.n_unshown, 0

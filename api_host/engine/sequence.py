@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from api_host.engine.backend import Sampler
 from api_host.engine.detokenizer import Detokenizer
+from api_host.engine.lookup import PromptLookup
 from api_host.generation import SamplingParams, Timings, TokenLogprob, Usage
 
 
@@ -67,6 +68,7 @@ class Sequence:
         self.n_unshown = 0
         self.logprobs: list[TokenLogprob] = []
         self.suspect = False
+        self.lookup: PromptLookup | None = None
 
     @property
     def n_generated(self) -> int:
@@ -78,5 +80,11 @@ class Sequence:
         return len(self.tokens) - self.n_computed > 1
 
     @property
+    def n_left(self) -> int:
+        """Tokens that may still be generated."""
+        limit = self.request.sampling.max_tokens - self.n_generated
+        return min(limit, self.request.n_ctx - len(self.tokens))
+
+    @property
     def at_limit(self) -> bool:
-        return self.n_generated >= self.request.sampling.max_tokens or len(self.tokens) >= self.request.n_ctx
+        return self.n_left <= 0

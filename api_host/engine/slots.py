@@ -100,6 +100,12 @@ class Slots:
         self._clock += 1
         slot.sequence, slot.used, sequence.slot = None, self._clock, None
 
+    def trim(self, slot: Slot, length: int) -> int:
+        """Keeps the first ``length`` cells of a slot where the model can, else none; returns how many are left."""
+        kept = self._backend.trim(slot.id, length)
+        slot.tokens = slot.tokens[:kept]
+        return kept
+
     def clear(self, slot: Slot) -> None:
         self._backend.clear(slot.id)
         slot.tokens = array("i")

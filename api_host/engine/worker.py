@@ -67,7 +67,7 @@ def serve(sock: socket.socket) -> None:
     except ApiHostError as error:
         send(sock, LoadFailed(error.code, error.message, error.details))
         return
-    engine = Engine(loaded, first.queue_limit)
+    engine = Engine(loaded, first.queue_limit, first.lookup)
     send(sock, Loaded(loaded.info))
     for message in rest:
         engine.take(message)

@@ -52,7 +52,7 @@ def logits(context: LlamaContext, slot: int, tokens: array[int], start: int) -> 
     """Reads ``tokens`` from ``start`` on into a slot; the logits after the last."""
     while start < len(tokens):
         piece = tokens[start : start + 100]
-        span = Span(slot, piece, start, wants_logits=start + len(piece) == len(tokens))
+        span = Span(slot, piece, start, n_outputs=int(start + len(piece) == len(tokens)))
         context.decode([span])
         start += len(piece)
     pointer = llama_cpp.llama_get_logits_ith(context.pointer, span.row)

@@ -11,17 +11,17 @@ from api_host.engine.messages import Piece, RequestAccepted, RequestFailed, Requ
 from api_host.engine.scheduler import Scheduler
 from api_host.errors import ContextLengthExceeded, QueueFull
 from api_host.generation import SamplingParams
-from tests.fakes.llama import FakeLlama, FakeSampler, text_alone
+from tests.fakes.llama import FakeLlama, FakeSampler, next_token, text_alone
 
 
 class Run:
     """A scheduler on a fake, and what it has said so far, by request."""
 
     def __init__(self, **options: object) -> None:
-        queue_limit = options.pop("queue_limit", 100)
+        queue_limit, lookup = options.pop("queue_limit", 100), options.pop("lookup", False)
         self.llama = FakeLlama(**options)  # type: ignore[arg-type]
         self.scheduler = Scheduler(
-            self.llama, self.llama, lambda params, prompt, index: FakeSampler(self.llama), queue_limit
+            self.llama, self.llama, lambda params, prompt, index: FakeSampler(self.llama), queue_limit, lookup
         )
         self.text: dict[tuple[int, int], str] = defaultdict(str)
         self.reasons: dict[tuple[int, int], str] = {}
@@ -256,3 +256,26 @@ def test_the_statistics_count_what_runs_what_waits_and_the_cells():
     run.until_idle()
     stats = run.scheduler.stats
     assert (stats.n_running, stats.n_waiting) == (0, 0)
+
+
+def looping_next_token(cells: list[int]) -> int:
+    """A model that says one of two periods of its text again, and now and then something else."""
+    return next_token(cells) if len(cells) % 17 == 0 else cells[-5]
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 7, 60])
+def test_guessing_changes_no_text_and_saves_steps(monkeypatch: pytest.MonkeyPatch, max_tokens: int):
+    monkeypatch.setattr("tests.fakes.llama.next_token", looping_next_token)
+    plain, guessing = Run(n_slots=2), Run(n_slots=2, lookup=True)
+    for run in (plain, guessing):
+        run.submit(1, prompt(1, length=12), max_tokens=max_tokens)
+        run.submit(2, prompt(2, length=30), max_tokens=max_tokens, stop=["<4"])
+        run.until_idle()
+    assert guessing.text == plain.text
+    assert guessing.reasons == plain.reasons
+    assert guessing.finished[1].usage == plain.finished[1].usage
+    if max_tokens == 60:
+        assert len(guessing.llama.batches) < 0.6 * len(plain.llama.batches)
+    guessing.submit(3, array("i", [*prompt(1, length=12), 9]), max_tokens=max_tokens)
+    plain.submit(3, array("i", [*prompt(1, length=12), 9]), max_tokens=max_tokens)
+    assert guessing.until_idle().text[3, 0] == plain.until_idle().text[3, 0]

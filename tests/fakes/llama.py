@@ -47,12 +47,13 @@ class FakeLlama:
         for span in batch:
             cells = self.cells[span.slot]
             assert span.start == len(cells), f"slot {span.slot} has {len(cells)} cells, not {span.start}"
-            cells.extend(span.tokens)
-            row += len(span.tokens)
+            span.row = row + len(span.tokens) - span.n_outputs
+            for token in span.tokens:
+                cells.append(token)
+                if row >= span.row:
+                    self.rows[row] = next_token(cells)
+                row += 1
             assert len(cells) <= self.n_ctx, "more cells than the context"
-            if span.wants_logits:
-                span.row = row - 1
-                self.rows[span.row] = next_token(cells)
 
     def clear(self, slot: int) -> None:
         self.cells[slot] = []

@@ -37,20 +37,17 @@ class TokenBatch:
         self.struct.n_tokens = 0
 
     def add(self, sequence: int, tokens: array[int], start: int) -> int:
-        """Adds tokens of a sequence at positions from ``start`` on; returns the row of the last one."""
+        """Adds tokens of a sequence at positions from ``start`` on; returns the row behind the last one."""
         begin = self.struct.n_tokens
         end = begin + len(tokens)
         self._token[begin:end] = tokens
         self._pos[begin:end] = self._positions[start : start + len(tokens)]
         self._seq[begin:end] = sequence
         self.struct.n_tokens = end
-        return end - 1
+        return end
 
-    def want_output(self, row: int) -> None:
-        self._outputs[row] = 1
-
-    def want_all_outputs(self) -> None:
-        self._outputs[: self.struct.n_tokens] = 1
+    def want_outputs(self, begin: int, end: int) -> None:
+        self._outputs[begin:end] = 1
 
 
 def _pointer(values: np.ndarray, kind: Any) -> Any:

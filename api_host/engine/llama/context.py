@@ -14,6 +14,7 @@ from api_host.engine.backend import DecodeFailed, Span
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
+from api_host.engine.lookup import MOST_GUESSED
 from api_host.gguf_header import CacheType
 
 _GGML_TYPES: dict[CacheType, int] = {
@@ -49,8 +50,8 @@ class LlamaContext:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = n_ctx * n_slots
         params.n_seq_max = n_slots
-        params.n_batch = max(n_batch, n_slots)
-        params.n_outputs_max = n_slots
+        params.n_batch = max(n_batch, n_slots * (1 + MOST_GUESSED))
+        params.n_outputs_max = n_slots * (1 + MOST_GUESSED)
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = False
         params.type_k = params.type_v = _GGML_TYPES[cache_type]
@@ -76,7 +77,7 @@ class LlamaContext:
         return bool(self._memory)
 
     def decode(self, spans: Iterable[Span]) -> None:
-        """One ``llama_decode``; ``span.row`` is then where its last token's logits are.
+        """One ``llama_decode``; ``span.row`` is then where the first of its logits are.
 
         llama.cpp puts sequences into one pass over the weights only when their ids ascend without a gap.
 
@@ -86,10 +87,9 @@ class LlamaContext:
         batch = self._batch
         batch.clear()
         for span in spans:
-            row = batch.add(span.slot, span.tokens, span.start)
-            if span.wants_logits:
-                batch.want_output(row)
-                span.row = row
+            end = batch.add(span.slot, span.tokens, span.start)
+            span.row = end - span.n_outputs
+            batch.want_outputs(span.row, end)
         code = llama_cpp.llama_decode(self.pointer, batch.struct)
         if code != 0:
             raise DecodeFailed(code)

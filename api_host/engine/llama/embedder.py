@@ -65,7 +65,7 @@ class LlamaEmbedder:
         self._batch.clear()
         for sequence, tokens in enumerate(texts):
             self._batch.add(sequence, tokens, 0)
-        self._batch.want_all_outputs()
+        self._batch.want_outputs(0, sum(map(len, texts)))
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise DecodeFailed(code)

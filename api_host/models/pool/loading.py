@@ -144,6 +144,7 @@ class Loading:
             n_threads=None if config.threads == "auto" else config.threads,
             queue_limit=config.queue_limit,
             cache_type=config.cache_type,
+            lookup=config.lookup,
         )
 
     def _note_worker(self, worker: RunningWorker) -> None:

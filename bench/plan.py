@@ -1,0 +1,47 @@
+"""Which workloads are measured on which model, and in what amounts.
+
+The large model gets fewer rounds of the same work, for its tokens take eight times as long. ``quick`` shows that
+everything works, and measures nothing.
+"""
+
+from __future__ import annotations
+
+from bench.demo_workloads import SmallRequests, Start
+from bench.memory import Memory
+from bench.workload import Workload
+from bench.workloads import Chat, LongPrompt, OneStream, SharedPrompt, Streams
+
+DEMO = "demo"
+MODELS = ("100m", DEMO, "1.1b")
+
+
+def workloads(model: str, quick: bool = False) -> list[Workload]:
+    """The workloads of a model, in the order in which they are measured."""
+    if model == DEMO:
+        return _quick_demo() if quick else [SmallRequests(), Start()]
+    if quick:
+        return _quick()
+    if model == "100m":
+        streams = [Streams(n) for n in (4, 8, 16)]
+        return [OneStream(), *streams, SharedPrompt(), Chat(), LongPrompt(), Memory()]
+    streams = [Streams(n, n_tokens=64, rounds=1) for n in (4, 8, 16)]
+    return [OneStream(n_tokens=64), *streams, SharedPrompt(), Chat(chats=1), LongPrompt()]
+
+
+def _quick() -> list[Workload]:
+    streams = [Streams(n, n_prompt=16, n_tokens=16, rounds=1) for n in (4, 8, 16)]
+    return [
+        OneStream(n_tokens=32, rounds=1),
+        *streams,
+        SharedPrompt(n_shared=200, n_tokens=8),
+        Chat(turns=3, n_tokens=8, chats=1),
+        LongPrompt(n_long=1000, n_tokens=256),
+        Memory(n_prompt=64),
+    ]
+
+
+def _quick_demo() -> list[Workload]:
+    return [SmallRequests(n_requests=100, rounds=1), Start()]
+
+
+KEYS = tuple(dict.fromkeys(workload.key for model in MODELS for workload in workloads(model)))

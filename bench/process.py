@@ -1,0 +1,119 @@
+"""A server's process from start to end: a free port, ready when it answers, ended with all its children.
+
+Knows nothing of what the server serves.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+import psutil
+
+from bench.servers import ROOT, Server, Setting
+
+READY_TIMEOUT_S = 180.0
+STOP_TIMEOUT_S = 20.0
+POLL_S = 0.005
+
+
+class ServerFailed(Exception):
+    """A server ended, or did not begin to answer; with the end of what it printed."""
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
+
+
+class RunningServer:
+    """A started server; use it as a context.
+
+    Args:
+        server: which one.
+        setting: how it runs.
+        log: the file that takes what it prints.
+    """
+
+    def __init__(self, server: Server, setting: Setting, log: Path) -> None:
+        self.server = server
+        self.setting = setting
+        self.port = free_port()
+        self.log = log
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.started = time.perf_counter()
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                server.command(setting, self.port),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # No config.yaml of the current folder and no setting of the environment may have a say.
+                cwd=log.parent,
+                env=_environment(),
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> RunningServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pids(self) -> list[int]:
+        """The process and all that it has started."""
+        process = psutil.Process(self._process.pid)
+        return [process.pid, *(child.pid for child in process.children(recursive=True))]
+
+    def wait_ready(self) -> None:
+        """Returns when it answers 200. Raises ServerFailed when it ends or takes longer than three minutes."""
+        while not self._answers():
+            self.check(READY_TIMEOUT_S)
+            time.sleep(POLL_S)
+
+    def check(self, timeout: float) -> None:
+        """Raises ServerFailed when it has ended, or was started more than ``timeout`` seconds ago."""
+        if self._process.poll() is not None:
+            raise ServerFailed(
+                f"{self.server.name} ended with code {self._process.returncode}: {self._said()}"
+            )
+        if time.perf_counter() - self.started > timeout:
+            raise ServerFailed(f"{self.server.name} does not answer after {timeout:g} s: {self._said()}")
+
+    def stop(self) -> None:
+        """Ends it, politely at first."""
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", self.server.ready_path)
+            return connection.getresponse().status == 200
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _said(self) -> str:
+        return self.log.read_text(errors="replace")[-1000:]
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("API_HOST_", "LLAMA_"))}
+    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
