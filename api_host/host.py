@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
@@ -26,10 +26,16 @@ from api_host.models.hub.hub import Hub
 from api_host.models.pool.pool import ModelPool
 from api_host.notebook import LOCAL, MODEL, PUBLIC, Announcement, colab_secret, in_notebook
 from api_host.pipeline import Pipeline
+from api_host.signals import SignalWatch
 from api_host.tunnel import Tunnel
 from api_host.web.app import close_app, create_app
 from api_host.web.server import Server
 from api_host_client import Client
+
+
+def _nobody_waits() -> None:
+    pass
+
 
 _of_the_notebook: ApiHost | None = None
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")
@@ -92,7 +98,7 @@ class ApiHost:
         self._hub_token = _hub_token(self.config)
         self._announcement = Announcement(quiet=not announce, names_model=self.config.model is None)
         self._lock = threading.RLock()
-        self._stopped = threading.Event()
+        self._wake: Callable[[], None] = _nobody_waits
         self._running: contextlib.ExitStack | None = None
         self._port = 0
         self._tunnel: Tunnel | None = None
@@ -173,8 +179,7 @@ class ApiHost:
 
     def _start(self, parts: contextlib.ExitStack) -> None:
         """Starts the parts; what ends them goes on ``parts``, which runs it in reverse."""
-        self._stopped.clear()
-        parts.callback(self._stopped.set)
+        parts.callback(lambda: self._wake())
         atexit.register(self.stop)
         parts.callback(atexit.unregister, self.stop)
         parts.callback(self._build)
@@ -203,16 +208,21 @@ class ApiHost:
                 parts.close()
 
     def run(self) -> None:
-        """Serves until interrupted (Ctrl-C, a notebook's stop button, SIGTERM) or stopped by another thread."""
-        try:
-            with _terminated_as_interrupted():
+        """Serves until interrupted (Ctrl-C, a notebook's stop button, SIGTERM) or stopped by another thread.
+
+        Returns when all has ended; a handler of the program's own for SIGTERM then gets that signal.
+        """
+        with SignalWatch() as signals:
+            self._wake = signals.wake
+            try:
                 self.start()
                 self._announcement.say("Serving until interrupted (Ctrl-C, or the stop button of the cell)")
-                self._stopped.wait()
-        except KeyboardInterrupt:
-            self._announcement.say("Stopping")
-        finally:
-            self.stop()
+                number = signals.wait()
+                self._announcement.say("Stopping")
+            finally:
+                self.stop()
+        if number == signal.SIGTERM and callable(signal.getsignal(number)):
+            signal.raise_signal(number)
 
     def __enter__(self) -> ApiHost:
         return self.start()
@@ -265,17 +275,3 @@ def _hub_token(config: HostConfig) -> str | None:
 def _url(address: str, port: int) -> str:
     host = "127.0.0.1" if address in _EVERY_ADDRESS else f"[{address}]" if ":" in address else address
     return f"http://{host}:{port}"
-
-
-@contextlib.contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM ends the block as Ctrl-C does, where nobody else has claimed it."""
-    main = threading.current_thread() is threading.main_thread()
-    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -33,7 +33,7 @@ COMMON_MAY_IMPORT = {("api_host.metrics", "api_host.engine.messages")}
 HOST_LAYERS = [
     ["api_host.cli"],
     ["api_host.host"],
-    ["api_host.web", "api_host.tunnel", "api_host.notebook"],
+    ["api_host.web", "api_host.tunnel", "api_host.notebook", "api_host.signals"],
     ["api_host.pipeline"],
     ["api_host.models"],
     ["api_host.engine.process"],

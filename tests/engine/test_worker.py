@@ -116,6 +116,16 @@ def test_logit_bias_forbids_a_token(worker: Worker):
     banned = {token: -1000.0 for token in range(3, 700) if token % 2}
     free, bound = (answer(worker, "A cat sat on", max_tokens=5, logit_bias=b) for b in ({}, banned))
     assert free != bound
+    wanted = answer(worker, "A cat sat on", max_tokens=5, logit_bias={90: 1000.0})
+    assert wanted == wanted[0] * 5 or len(set(wanted.split())) == 1
+    with pytest.raises(InvalidRequest, match=r"parameters\.logit_bias: 123456 is no token"):
+        answer(worker, "A cat sat on", logit_bias={123456: 1.0})
+
+
+def test_greedy_is_the_same_through_the_chain_and_by_the_short_way(worker: Worker):
+    short = answer(worker, "A cat sat on", max_tokens=100, ignore_eos=True)
+    chain = answer(worker, "A cat sat on", max_tokens=100, ignore_eos=True, logit_bias={5: 1e-6})
+    assert short == chain
 
 
 def test_choices_have_seeds_of_their_own(worker: Worker):

@@ -86,7 +86,7 @@ class Loading:
 
     def join(self, timeout: float | None) -> None:
         """Waits for that thread's end, at most ``timeout`` seconds."""
-        if self._thread is not None:
+        if self._thread is not None and self._thread.ident is not None:
             self._thread.join(timeout)
 
     def cancel(self) -> None:
