@@ -233,7 +233,7 @@ def test_a_neutral_system_prompt_changes_nothing(say: Say) -> None:
 
 @pytest.mark.parametrize(
     "question",
-    ["What is the capital of Wonderland?", "Who wrote Hamlet?", "What is 12 + 30?", "How do I bake a cake?"],
+    ["Who wrote Hamlet?", "What is the weather like?", "What is 12 + 30?", "How do I bake a cake?"],
 )
 def test_it_says_so_when_it_does_not_know(say: Say, question: str) -> None:
     assert "small demo model" in say(question)
