@@ -149,7 +149,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--show", type=int, default=20, help="wrong answers to print (default %(default)s)")
     args = parser.parse_args()
-    llama = llama_cpp.Llama(model_path=str(args.model), n_ctx=2048, n_threads=1, verbose=False)
+    llama = llama_cpp.Llama(
+        model_path=str(args.model), n_ctx=2048, n_threads=1, n_threads_batch=1, verbose=False
+    )
     asked: Counter[str] = Counter()
     right: Counter[str] = Counter()
     for kind, messages, expected in cases(random.Random(args.seed), args.share):

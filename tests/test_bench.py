@@ -157,7 +157,9 @@ def test_small_requests_are_sent_exactly_as_often_as_asked_over_connections_that
     assert bodies.count(b'{"a":1}') == 25
 
 
-@pytest.mark.skipif(shutil.which("wrk") is None, reason="wrk is not installed (Debian and Ubuntu: apt install wrk)")
+@pytest.mark.skipif(
+    shutil.which("wrk") is None, reason="wrk is not installed (Debian and Ubuntu: apt install wrk)"
+)
 def test_wrk_stops_with_the_last_answer_and_tells_its_time(tmp_path: Path) -> None:
     with EventServer(lambda body: plain(1)) as site:
         seconds = post_many(site.port, LlamaServer(Path()), [b'{"a":1}'], 60, 4, tmp_path)

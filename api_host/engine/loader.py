@@ -6,6 +6,7 @@ Knows nothing of requests.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -18,6 +19,7 @@ from api_host.engine import memory
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.devices import gpu_devices, supports_gpu
 from api_host.engine.llama.model import LlamaModel, LoadError
+from api_host.engine.lookup import MOST_GUESSED
 from api_host.engine.messages import Load, ModelInfo
 from api_host.errors import ModelLoadFailed, OutOfMemory, without_paths
 from api_host.gguf_header import (
@@ -31,6 +33,8 @@ from api_host.gguf_header import (
 
 CPU_BATCH, GPU_BATCH = 512, 2048
 ONE_THREAD_BYTES = 32 * 1024**2
+# How llama.cpp's lines about a failed load speak of memory.
+_OF_MEMORY = re.compile("alloc|memory|buffer", re.IGNORECASE)
 CUDA_INSTALL = (
     "pip install --force-reinstall --no-deps --only-binary=llama-cpp-python "
     "llama-cpp-python --extra-index-url https://abetlen.github.io/llama-cpp-python/whl/cu125"
@@ -83,33 +87,48 @@ def _load_placed(
     load: Load, placement: memory.Placement, shape: memory.Shape
 ) -> tuple[LlamaModel, LlamaContext, memory.Placement]:
     """Loads; when a GPU turns out too small, again with a quarter fewer layers there, down to none."""
-    n_batch = GPU_BATCH if placement.n_gpu_layers else CPU_BATCH
     while True:
         try:
-            model = _open(load, n_gpu_layers=placement.n_gpu_layers)
-            if model.has_encoder:
-                raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
-            context = LlamaContext(
-                model, placement.n_ctx, placement.n_slots, n_batch, _n_threads(load), load.cache_type
-            )
-        except (LoadError, ModelLoadFailed) as error:
+            return *_load(load, placement), placement
+        except LoadError as error:
+            reason = without_paths(str(error))
+            if _OF_MEMORY.search(reason) is None:
+                name = Path(load.path).name
+                raise ModelLoadFailed(f"llama.cpp cannot load {name}: {reason}") from error
             if placement.n_gpu_layers == 0 or load.n_gpu_layers is not None:
-                raise _why_not(error, shape, placement) from error
-            layers = placement.n_gpu_layers * 3 // 4
-            note = f"{layers} of {shape.n_layer + 1} layers are on the GPU: more did not fit"
-            placement = memory.Placement(layers, placement.n_ctx, placement.n_slots, (note,))
-            continue
-        return model, context, placement
+                raise _too_large(reason, shape, placement) from error
+        layers = placement.n_gpu_layers * 3 // 4
+        note = f"{layers} of {shape.n_layer + 1} layers are on the GPU: more did not fit"
+        placement = memory.Placement(layers, placement.n_ctx, placement.n_slots, (note,))
 
 
-def _why_not(error: Exception, shape: memory.Shape, placement: memory.Placement) -> Exception:
-    if isinstance(error, ModelLoadFailed):
-        return error
+def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaContext]:
+    """Model and context, or neither: what a failed try has taken is given back before the next."""
+    model = LlamaModel(load.path, n_gpu_layers=placement.n_gpu_layers)
+    try:
+        if model.has_encoder:
+            raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
+        context = LlamaContext(
+            model,
+            placement.n_ctx,
+            placement.n_slots,
+            GPU_BATCH if placement.n_gpu_layers else CPU_BATCH,
+            _n_threads(load),
+            load.cache_type,
+            n_outputs=1 + MOST_GUESSED if load.lookup else 1,
+        )
+    except (LoadError, ModelLoadFailed):
+        model.close()
+        raise
+    return model, context
+
+
+def _too_large(reason: str, shape: memory.Shape, placement: memory.Placement) -> OutOfMemory:
     needed = shape.weights + shape.kv_per_token * placement.n_ctx * placement.n_slots
     free = psutil.virtual_memory().available
     return OutOfMemory(
-        f"no memory for a context of {placement.n_ctx} tokens and {placement.n_slots} sequences ({error}); "
-        "ask for a shorter ctx_length or fewer parallel sequences",
+        f"no memory for the model with a context of {placement.n_ctx} tokens and {placement.n_slots} sequences "
+        f"({reason}); ask for a shorter ctx_length or fewer parallel sequences",
         needed=needed,
         free=free,
     )
@@ -121,14 +140,6 @@ def _header(path: Path) -> dict[str, Value]:
         return read_header(path)
     except NotGguf:
         return {}
-
-
-def _open(load: Load, n_gpu_layers: int) -> LlamaModel:
-    try:
-        return LlamaModel(load.path, n_gpu_layers=n_gpu_layers)
-    except LoadError as error:
-        reason = without_paths(str(error))
-        raise ModelLoadFailed(f"llama.cpp cannot load {Path(load.path).name}: {reason}") from error
 
 
 def _n_threads(load: Load) -> int:

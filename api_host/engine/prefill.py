@@ -11,8 +11,8 @@ from api_host.engine.backend import Span
 
 # Seconds that prefill may add to a step: beside sequences that somebody is reading, and when nothing else runs
 # (then it only bounds how soon a cancellation is seen).
-BESIDE_DECODE_S = 0.1
-ALONE_S = 0.5
+BESIDE_DECODE_S = 0.2
+ALONE_S = 0.75
 MIN_TOKENS = 32
 
 
@@ -23,12 +23,17 @@ class PrefillBudget:
         self._limit = limit
         self._seconds_per_token: float | None = None
 
-    def tokens(self, n_decoding: int) -> int:
-        """The number of prompt tokens for the next step, beside ``n_decoding`` sequences that decode."""
+    def tokens(self, n_decoding: int, n_prefilling: int) -> int:
+        """The number of prompt tokens for the next step.
+
+        The more sequences wait for each one that is being read, the longer the step may take: who arrives in a
+        crowd is read in together.
+        """
         room = max(1, self._limit - n_decoding)
         if self._seconds_per_token is None:
-            return min(room, self._limit // 4 or 1)
-        target = BESIDE_DECODE_S if n_decoding else ALONE_S
+            return min(room, max(MIN_TOKENS, self._limit // 4))
+        crowd = max(1.0, n_prefilling / n_decoding) if n_decoding else ALONE_S / BESIDE_DECODE_S
+        target = min(ALONE_S, BESIDE_DECODE_S * crowd)
         return min(room, max(MIN_TOKENS, int(target / self._seconds_per_token)))
 
     def observe(self, spans: Iterable[Span], seconds: float) -> None:
@@ -40,3 +45,26 @@ class PrefillBudget:
         measured = seconds / sum(sizes)
         known = self._seconds_per_token
         self._seconds_per_token = measured if known is None else 0.5 * known + 0.5 * measured
+
+
+def share(budget: int, pending: list[int]) -> list[int]:
+    """How many tokens of each prompt a step reads, oldest first.
+
+    Whole prompts go together as long as they fit. Only an oldest prompt that is larger than the budget is cut, and
+    then short ones behind it may have up to half, so that they need not wait until it is read. A prompt read in one
+    piece rounds as it does alone, and pieces cost more than they are long.
+
+    Args:
+        budget: tokens for all of them.
+        pending: tokens that each prompt still lacks.
+    """
+    cut = bool(pending) and pending[0] > budget
+    taken = [0] * len(pending)
+    left = budget // 2 if cut else budget
+    for i, n_pending in enumerate(pending):
+        if n_pending <= left:
+            taken[i] = n_pending
+            left -= n_pending
+    if cut:
+        taken[0] = budget - sum(taken)
+    return taken

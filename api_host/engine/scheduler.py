@@ -20,7 +20,7 @@ from api_host.engine.messages import (
     RequestFinished,
     WorkerEvent,
 )
-from api_host.engine.prefill import PrefillBudget
+from api_host.engine.prefill import PrefillBudget, share
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
 from api_host.errors import ApiHostError, ContextLengthExceeded, GenerationFailed, QueueFull
@@ -164,17 +164,16 @@ class Scheduler:
         ready = [sequence for sequence in self._running if sequence.leader is None]
         suspects = [sequence for sequence in ready if sequence.suspect]
         ready = suspects[:1] or ready
-        n_decoding = sum(not sequence.prefilling for sequence in ready)
-        budget = self._budget.tokens(n_decoding)
-        spans = {}
-        for sequence in ready:
-            n_pending = len(sequence.tokens) - sequence.n_computed
-            n_taken = min(n_pending, budget) if sequence.prefilling else 1
-            if n_taken == 0:
-                continue
-            if sequence.prefilling:
-                budget -= n_taken
-            spans[sequence] = self._span(sequence, n_taken, n_decoding)
+        decoding = [sequence for sequence in ready if not sequence.prefilling]
+        prefilling = [sequence for sequence in ready if sequence.prefilling]
+        budget = self._budget.tokens(len(decoding), len(prefilling))
+        pieces = share(budget, [len(sequence.tokens) - sequence.n_computed for sequence in prefilling])
+        spans = {sequence: self._span(sequence, 1, len(decoding)) for sequence in decoding}
+        spans |= {
+            sequence: self._span(sequence, n_taken, len(decoding))
+            for sequence, n_taken in zip(prefilling, pieces, strict=True)
+            if n_taken
+        }
         return dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
 
     def _span(self, sequence: Sequence, n_taken: int, n_decoding: int) -> Span:

@@ -246,6 +246,19 @@ def test_a_long_prompt_is_read_in_pieces_beside_a_running_sequence():
     assert run.text[1, 0][before:].count("<") == 5
 
 
+def test_a_short_prompt_does_not_wait_until_a_long_one_is_read():
+    run = Run(n_slots=3, n_batch=64, n_ctx=2000)
+    run.submit(1, prompt(1, length=1500), max_tokens=2)
+    run.step()
+    run.submit(2, prompt(2, length=10), max_tokens=2)
+    for _ in range(4):
+        run.step()
+    assert 2 in run.finished
+    assert (1, 0) not in run.text
+    run.until_idle()
+    assert run.text[1, 0] == text_alone(prompt(1, length=1500), 2)
+
+
 def test_the_statistics_count_what_runs_what_waits_and_the_cells():
     run = Run(n_slots=2, n_ctx=100, n_batch=128)
     for i in (1, 2, 3):

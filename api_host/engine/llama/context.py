@@ -14,7 +14,6 @@ from api_host.engine.backend import DecodeFailed, Span
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
-from api_host.engine.lookup import MOST_GUESSED
 from api_host.gguf_header import CacheType
 
 _GGML_TYPES: dict[CacheType, int] = {
@@ -33,6 +32,7 @@ class LlamaContext:
         n_batch: the most tokens in one decode.
         n_threads: threads of llama.cpp.
         cache_type: type of the KV cache's values.
+        n_outputs: rows of logits that a slot may ask for in one decode.
 
     Raises:
         LoadError: no memory for the KV cache or the compute buffers.
@@ -46,12 +46,13 @@ class LlamaContext:
         n_batch: int,
         n_threads: int,
         cache_type: CacheType = "f16",
+        n_outputs: int = 1,
     ) -> None:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = n_ctx * n_slots
         params.n_seq_max = n_slots
-        params.n_batch = max(n_batch, n_slots * (1 + MOST_GUESSED))
-        params.n_outputs_max = n_slots * (1 + MOST_GUESSED)
+        params.n_batch = max(n_batch, n_slots * n_outputs)
+        params.n_outputs_max = n_slots * n_outputs
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = False
         params.type_k = params.type_v = _GGML_TYPES[cache_type]

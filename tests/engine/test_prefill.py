@@ -1,0 +1,37 @@
+"""How much of waiting prompts one step reads."""
+
+from __future__ import annotations
+
+from array import array
+
+import pytest
+
+from api_host.engine.backend import Span
+from api_host.engine.prefill import PrefillBudget, share
+
+
+@pytest.mark.parametrize(
+    ("budget", "pending", "taken"),
+    [
+        (100, [], []),
+        (100, [40, 50, 20, 10], [40, 50, 0, 10]),
+        (100, [400], [100]),
+        (100, [400, 30, 60, 20], [50, 30, 0, 20]),
+        (100, [90, 400], [90, 0]),
+    ],
+)
+def test_a_step_reads_whole_prompts_and_cuts_only_the_oldest(
+    budget: int, pending: list[int], taken: list[int]
+):
+    assert share(budget, pending) == taken
+
+
+def test_prefill_adapts_to_its_measured_speed_and_to_the_crowd():
+    budget = PrefillBudget(512)
+    assert budget.tokens(n_decoding=0, n_prefilling=1) == 128
+    budget.observe([Span(0, array("i", range(100)), 0)], seconds=0.2)
+    assert budget.tokens(n_decoding=4, n_prefilling=1) == 100
+    assert budget.tokens(n_decoding=2, n_prefilling=6) == 300
+    assert budget.tokens(n_decoding=0, n_prefilling=1) == 375
+    budget.observe([Span(0, array("i", range(100)), 0)], seconds=100.0)
+    assert budget.tokens(n_decoding=1, n_prefilling=1) == 32
