@@ -45,7 +45,7 @@ $(BIN)/python:
 	  echo "make: no virtual environment could be made; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
 
 $(VENV)/.runtime: $(BIN)/python pyproject.toml client/pyproject.toml
-	@echo "Setting up $(VENV); building llama.cpp takes 3 to 5 minutes on 2 cores, the first time only."
+	@echo "Setting up $(VENV); building llama.cpp takes about 5 minutes on 2 cores, the first time only."
 	@$(BIN)/python -m pip install --quiet -e ./client -e . || { \
 	  echo "make: the installation failed, the reason stands above; building llama.cpp needs a C++ compiler" \
 	       "(Debian and Ubuntu: apt install g++; macOS: xcode-select --install)" >&2; exit 1; }
