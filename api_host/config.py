@@ -5,23 +5,32 @@ Every default of the host stands here and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    YamlConfigSettingsSource,
 )
 
+from api_host.generation import MAX_ADAPTERS
 from api_host.gguf_header import CacheType
+from api_host.llm_api_config import LlmApiSource
 
 Auto = Literal["auto"]
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 KEEP_ALIVE_S = 10.0
+
+_REDIS_URL = re.compile(
+    r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])"
+    r"(?::\d{1,5})?(?:/\d{0,9})?"
+)
 
 
 class HostConfig(BaseSettings):
@@ -31,8 +40,15 @@ class HostConfig(BaseSettings):
     one. ``address``/``port`` is where the server listens; a taken port moves on to the next free one.
     ``ctx_length`` is in tokens a sequence, ``parallel`` the sequences a model runs at once (auto: 4 on a CPU, 8 on a
     GPU). ``cache_type`` is that of the KV cache's values; ``lookup`` guesses tokens from earlier places of a text.
-    ``models_dir`` None is the Hugging Face cache. ``memory_budget`` is in bytes (auto: what is free).
-    ``queue_limit`` bounds the requests of a model that wait for a slot. Times are in seconds.
+    ``models_dir`` None is the Hugging Face cache. ``convert`` makes GGUFs of GGML files from before them.
+    ``memory_budget`` is in bytes (auto: what is free). ``queue_limit`` bounds the requests of a model that wait for a
+    slot. Times are in seconds.
+
+    ``chat_format``, ``seed`` and ``lora`` are taken by requests that name none; ``lora`` only by those to the default
+    model. ``cache`` keeps the answers of requests that are answered the same each time: "memory", or a Redis URL with
+    the extra ``redis`` (None or "off": nowhere). ``cache_max_bytes`` bounds all of them in memory, and each one in
+    Redis. ``n_batch`` is the most tokens of one decode. ``tensor_split`` is each GPU's share of the layers (None: by
+    their free memory), ``main_gpu`` puts all of them on one. The ``rope_freq`` settings override the GGUF's own.
     """
 
     model_config = SettingsConfigDict(
@@ -55,13 +71,41 @@ class HostConfig(BaseSettings):
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     cache_type: CacheType = "f16"
     lookup: bool = False
+    n_batch: Annotated[int, Field(ge=32, le=65_536)] | None = None
+    use_mmap: bool = True
+    use_mlock: bool = False
+    tensor_split: (
+        Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1, max_length=16)] | None
+    ) = None
+    main_gpu: Annotated[int, Field(ge=0, le=15)] | None = None
+    rope_freq_base: Annotated[float, Field(gt=0)] | None = None
+    rope_freq_scale: Annotated[float, Field(gt=0)] | None = None
+    chat_format: str | None = None
+    seed: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = None
+    lora: Annotated[list[str], Field(max_length=MAX_ADAPTERS)] = []
     models_dir: Path | None = None
+    convert: bool = False
     memory_budget: Annotated[int, Field(ge=1)] | Auto = "auto"
     queue_limit: Annotated[int, Field(ge=1, le=10_000)] = 100
     hub_token: SecretStr | None = None
     stall_timeout: Annotated[float, Field(gt=0)] = 60.0
+    cache: Annotated[str | None, Field(repr=False)] = None
+    cache_max_bytes: Annotated[int, Field(ge=1)] = 64_000_000
+    cache_max_age: Annotated[float, Field(gt=0, le=31_536_000)] = 86_400.0
     load_cooldown: Annotated[float, Field(gt=0)] = 10.0
     disk_reserve: Annotated[int, Field(ge=0)] = 1_000_000_000
+
+    @field_validator("cache")
+    @classmethod
+    def _cache_is_a_place(cls, cache: str | None) -> str | None:
+        if cache is None or cache in ("off", "memory"):
+            return cache
+        with contextlib.suppress(ValueError):  # of a port above 65535
+            if _REDIS_URL.fullmatch(cache) and urlsplit(cache).port != 0:
+                return cache
+        raise ValueError(
+            "cache: off, memory, or redis://[[user]:password@]name[:port][/number] (or rediss://)"
+        )
 
     @field_validator("token")
     @classmethod
@@ -82,7 +126,7 @@ class HostConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, YamlConfigSettingsSource(settings_cls)
+        return init_settings, env_settings, LlmApiSource(settings_cls)
 
     @classmethod
     def from_arguments(cls, **arguments: Any) -> HostConfig:

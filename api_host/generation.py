@@ -8,19 +8,35 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen
+from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 FinishReason = Literal["stop", "length", "cancelled"]
 
 GREEDY_TOP_K = 1
+MAX_ADAPTERS = 8
+
+
+@dataclass
+class ToolCall:
+    """A function that an assistant's turn calls: ``arguments`` is the text of a JSON object."""
+
+    name: str
+    arguments: str
+    id: str = ""
 
 
 @dataclass
 class Message:
-    """One turn of a chat: ``role`` is system, user, assistant or tool."""
+    """One turn of a chat: ``role`` is system, user, assistant or tool.
+
+    An assistant's turn may call tools; a tool's turn answers the call ``tool_call_id`` of the tool ``name``.
+    """
 
     role: str
     content: str
+    tool_calls: list[ToolCall] = field(default_factory=list)
+    tool_call_id: str | None = None
+    name: str | None = None
 
 
 @dataclass
@@ -30,6 +46,9 @@ class SamplingParams:
     ``temperature`` 0 or ``top_k`` 1 is greedy. The chain is applied in llama.cpp's order: logit bias,
     penalties, top_k, typical_p, top_p, min_p, temperature, draw; mirostat 1 or 2 replaces the truncating ones.
     ``seed`` None draws from the system; a set seed alone decides the draws of a request, whatever runs beside it.
+    ``max_length`` bounds prompt and answer together, in tokens; ``min_tokens`` come before the model may end its text.
+    ``bad_words`` are rows of tokens of which none is ever completed. ``include_stop`` leaves the stop string that
+    ended a text at its end.
     ``grammar`` (GBNF) or ``json_schema`` holds the text to a form. ``logprobs`` asks for the log-probability of each
     token, before any sampler, and for those of that many likeliest tokens beside it.
     """
@@ -37,6 +56,8 @@ class SamplingParams:
     __pydantic_config__ = {"extra": "forbid"}
 
     max_tokens: Annotated[int, Ge(1), Le(1_000_000)] = 512
+    min_tokens: Annotated[int, Ge(0), Le(1_000_000)] = 0
+    max_length: Annotated[int, Ge(1), Le(10_000_000)] | None = None
     temperature: Annotated[float, Ge(0), Le(10)] = 1.0
     top_k: Annotated[int, Ge(0), Le(1_000_000)] = 10
     top_p: Annotated[float, Gt(0), Le(1)] = 0.95
@@ -54,16 +75,30 @@ class SamplingParams:
         default_factory=dict
     )
     no_repeat_ngram_size: Annotated[int, Ge(0), Le(1000)] = 0
+    bad_words: Annotated[list[Annotated[list[int], MinLen(1), MaxLen(64)]], MaxLen(1024)] = field(
+        default_factory=list
+    )
     grammar: Annotated[str, MaxLen(100_000)] | None = None
     json_schema: dict[str, Any] | None = None
     logprobs: Annotated[int, Ge(0), Le(20)] | None = None
     stop: Annotated[list[Annotated[str, MaxLen(1000)]], MaxLen(64)] = field(default_factory=list)
+    include_stop: bool = False
     ignore_eos: bool = False
     n: Annotated[int, Ge(1), Le(64)] = 1
 
     @property
     def greedy(self) -> bool:
         return self.temperature == 0 or self.top_k == GREEDY_TOP_K
+
+
+@dataclass
+class Adapter:
+    """A LoRA adapter: its GGUF by reference, and how strongly it counts."""
+
+    __pydantic_config__ = {"extra": "forbid"}
+
+    model: str
+    scale: Annotated[float, Ge(-100), Le(100)] = 1.0
 
 
 @dataclass
@@ -79,7 +114,15 @@ class GenerationRequest:
     """One request on its way in.
 
     ``model`` is a reference as the user spelled it (None: the host's default model). ``inputs`` is a text to
-    complete, or a chat. ``chat_format`` None is the GGUF's own template.
+    complete, or a chat. ``chat_format`` None is the GGUF's own template. ``lora`` None takes the host's own adapters.
+
+    Of a chat: ``tools`` are functions as OpenAI describes them (``{"type": "function", "function": {"name",
+    "description", "parameters"}}``), ``template_values`` further variables of the template (``enable_thinking``), and
+    ``continue_last`` goes on with the last turn, an assistant's, instead of answering it. Of a text: ``prefix_tokens``
+    stand before it (with an empty text they are the whole prompt), and ``suffix`` asks for what belongs between the
+    text and it. ``want_prompt`` has Accepted tell the prompt's text, ``want_tokens`` has Finished tell all tokens,
+    ``show_control`` shows the text of control tokens (which some models mark their tool calls with), ``each_token``
+    has every token come in a Chunk of its own.
     """
 
     inputs: str | list[Message]
@@ -87,15 +130,29 @@ class GenerationRequest:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     options: LoadOptions = field(default_factory=LoadOptions)
     chat_format: str | None = None
+    lora: list[Adapter] | None = None
+    tools: list[dict[str, Any]] = field(default_factory=list)
+    template_values: dict[str, Any] = field(default_factory=dict)
+    continue_last: bool = False
+    prefix_tokens: list[int] = field(default_factory=list)
+    suffix: str | None = None
+    want_prompt: bool = False
+    want_tokens: bool = False
+    show_control: bool = False
+    each_token: bool = False
 
 
 @dataclass
 class EmbeddingRequest:
-    """Texts to turn into vectors; ``model`` and ``options`` as in GenerationRequest."""
+    """Texts to turn into vectors, each as text or as tokens; ``model`` and ``options`` as in GenerationRequest.
 
-    inputs: list[str]
+    ``truncate`` cuts what is too long for the model instead of refusing it.
+    """
+
+    inputs: list[str | list[int]]
     model: str | None = None
     options: LoadOptions = field(default_factory=LoadOptions)
+    truncate: bool = False
 
 
 @dataclass
@@ -133,10 +190,11 @@ class Waiting:
 
 @dataclass
 class Accepted:
-    """The model is loaded and the prompt fits: from here on an answer comes."""
+    """The model is loaded and the prompt fits: from here on an answer comes. ``prompt`` is its text, if wanted."""
 
     model: str
     n_prompt_tokens: int
+    prompt: str | None = None
 
 
 @dataclass
@@ -172,10 +230,11 @@ class Vectors:
 
 @dataclass
 class Finished:
-    """All choices have ended, or all vectors are there."""
+    """All choices have ended, or all vectors are there. ``tokens``: prompt and answer of choice 0, if wanted."""
 
     usage: Usage
     timings: Timings
+    tokens: list[int] | None = None
 
 
 Event = Waiting | Accepted | Chunk | Vectors | Finished

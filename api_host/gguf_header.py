@@ -1,13 +1,14 @@
-"""Reads the few numbers of a GGUF's header that say how much memory weights and context will take.
+"""Reads a GGUF's header: the few numbers that say how much memory weights and context will take, or all that it says.
 
-Knows nothing of tensors or vocabularies: it stops at the first key of the tokenizer. The format is ggml's
-docs/gguf.md, versions 2 and 3.
+Knows nothing of vocabularies or of the tensors' bytes. The format is ggml's docs/gguf.md, versions 2 and 3.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -27,6 +28,7 @@ _SCALARS = {
 _STRING, _ARRAY = 8, 9
 _MAX_TEXT = 1 << 20
 _MAX_ITEMS = 4096
+_MAX_DIMENSIONS = 8
 
 Value = int | float | str | list[int]
 CacheType = Literal["f16", "q8_0", "q4_0"]
@@ -49,10 +51,8 @@ def read_header(path: Path) -> dict[str, Value]:
     values: dict[str, Value] = {}
     with path.open("rb") as file:
         try:
-            if file.read(4) != b"GGUF" or _number(file, "<I") not in (2, 3):
-                raise NotGguf(f"{path.name} is not a GGUF file of version 2 or 3")
-            _number(file, "<Q")
-            for _ in range(int(_number(file, "<Q"))):
+            _, n_values = _begin(file, path)
+            for _ in range(n_values):
                 key = _text(file)
                 if key.startswith("tokenizer."):
                     break
@@ -62,6 +62,66 @@ def read_header(path: Path) -> dict[str, Value]:
         except struct.error as error:
             raise NotGguf(f"{path.name} ends inside its header") from error
     return values
+
+
+@dataclass
+class Metadata:
+    """All that a header says: its ``values`` without arrays, and how many parameters the tensors of the file hold."""
+
+    values: dict[str, int | float | str]
+    n_params: int
+
+
+def read_metadata(path: Path) -> Metadata:
+    """The whole header, the tokenizer's keys and the tensors' shapes included. Raises as ``read_header``."""
+    values: dict[str, int | float | str] = {}
+    with path.open("rb") as file:
+        try:
+            n_tensors, n_values = _begin(file, path)
+            for _ in range(n_values):
+                key, kind = _text(file), int(_number(file, "<I"))
+                if kind == _ARRAY:
+                    _skip_array(file)
+                else:
+                    value = _value(file, kind)
+                    assert isinstance(value, (int, float, str)), "only arrays have other values"
+                    values[key] = value
+            return Metadata(values, sum(_tensor_size(file) for _ in range(n_tensors)))
+        except struct.error as error:
+            raise NotGguf(f"{path.name} ends inside its header") from error
+
+
+def _begin(file: BinaryIO, path: Path) -> tuple[int, int]:
+    """The numbers of tensors and of values."""
+    if file.read(4) != b"GGUF" or _number(file, "<I") not in (2, 3):
+        raise NotGguf(f"{path.name} is not a GGUF file of version 2 or 3")
+    return int(_number(file, "<Q")), int(_number(file, "<Q"))
+
+
+def _skip_array(file: BinaryIO) -> None:
+    kind, count = int(_number(file, "<I")), int(_number(file, "<Q"))
+    if kind in _SCALARS:
+        file.seek(count * struct.calcsize(_SCALARS[kind]), 1)
+        return
+    if kind != _STRING:
+        raise NotGguf("an array in the header that holds neither numbers nor texts")
+    for _ in range(count):
+        length = int(_number(file, "<Q"))
+        if length > _MAX_TEXT:
+            raise NotGguf(f"a text of {length} bytes in the header")
+        file.read(length)
+
+
+def _tensor_size(file: BinaryIO) -> int:
+    """The values of the next tensor that the header tells of: name, dimensions, type and offset."""
+    _text(file)
+    n_dimensions = int(_number(file, "<I"))
+    if n_dimensions > _MAX_DIMENSIONS:
+        raise NotGguf(f"a tensor of {n_dimensions} dimensions in the header")
+    size = math.prod(int(_number(file, "<Q")) for _ in range(n_dimensions))
+    _number(file, "<I")
+    _number(file, "<Q")
+    return size
 
 
 def _number(file: BinaryIO, kind: str) -> float:

@@ -22,13 +22,17 @@ from api_host.engine.messages import ModelInfo
 from api_host.engine.process import Worker
 from api_host.errors import ApiHostError
 from api_host.metrics import Metrics
+from api_host.models.hub.before_gguf import ConvertingHub
 from api_host.models.hub.hub import Hub
 from api_host.models.pool.pool import ModelPool
 from api_host.notebook import LOCAL, MODEL, PUBLIC, Announcement, colab_secret, in_notebook
-from api_host.pipeline import Pipeline
+from api_host.pipeline import Defaults, Pipeline
+from api_host.response_cache.cached import with_cache
+from api_host.response_cache.store import open_store
 from api_host.signals import SignalWatch
 from api_host.tunnel import Tunnel
 from api_host.web.app import close_app, create_app
+from api_host.web.cache_control import CacheControl
 from api_host.web.server import Server
 from api_host_client import Client
 
@@ -106,7 +110,8 @@ class ApiHost:
 
     def _build(self) -> None:
         config = self.config
-        hub = Hub(config.models_dir, self._hub_token, config.stall_timeout, config.disk_reserve)
+        kind = ConvertingHub if config.convert else Hub
+        hub = kind(config.models_dir, self._hub_token, config.stall_timeout, config.disk_reserve)
         metrics = Metrics()
         self._pool = ModelPool(
             config,
@@ -117,7 +122,9 @@ class ApiHost:
             on_downloaded=metrics.downloaded,
         )
         metrics.engine_stats = self._pool.engine_stats
-        self._pipeline = Pipeline(self._pool, config.model, hub.cache.list)
+        self._store = open_store(config)
+        pipeline = Pipeline(self._pool, config.model, hub.cache.list, _defaults(config))
+        self._pipeline = with_cache(pipeline, self._store, metrics, CacheControl(), config, hub.locate)
         self.app = create_app(self._pipeline, self.access_token, metrics, __version__)
 
     @property
@@ -183,6 +190,8 @@ class ApiHost:
         atexit.register(self.stop)
         parts.callback(atexit.unregister, self.stop)
         parts.callback(self._build)
+        if self._store is not None:
+            parts.callback(self._store.close)
         parts.callback(close_app, self.app)
         server = Server(self.app, self.config.address, self.config.port)
         self._port = server.start()
@@ -257,6 +266,10 @@ class ApiHost:
 
     def _say_failed(self, name: str, error: ApiHostError) -> None:
         self._announcement.show(MODEL, f"{name} is not loaded: {error.message}")
+
+
+def _defaults(config: HostConfig) -> Defaults:
+    return Defaults(config.chat_format, config.seed, config.lora)
 
 
 def _access_token(config: HostConfig) -> str | None:

@@ -54,6 +54,12 @@ class Metrics:
         self._downloaded = Counter(
             "api_host_download_bytes", "Bytes of models downloaded.", registry=self._registry
         )
+        self._cache = Counter(
+            "api_host_response_cache",
+            "Requests looked up in the response cache.",
+            ["result"],
+            registry=self._registry,
+        )
         for kind in ("prompt", "cached", "completion"):
             self._tokens.labels(kind)
         self._registry.register(_EngineGauges(self))
@@ -74,6 +80,10 @@ class Metrics:
         self._tokens.labels("completion").inc(usage.completion_tokens)
         if usage.completion_tokens and timings.decode > 0:
             self._per_token.observe(timings.decode / usage.completion_tokens)
+
+    def cache_asked(self, *, hit: bool) -> None:
+        """The response cache was asked for an answer, and had it or not."""
+        self._cache.labels("hit" if hit else "miss").inc()
 
     def downloaded(self, n_bytes: int) -> None:
         """``n_bytes`` more of a model have come from the hub."""

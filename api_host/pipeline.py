@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from api_host.config import KEEP_ALIVE_S
 from api_host.engine.messages import Embedded, Piece, RequestAccepted, RequestFinished
-from api_host.errors import Cancelled, ModelNotNamed
+from api_host.errors import Cancelled, ModelFileNotFound, ModelNotNamed
 from api_host.generation import (
     Accepted,
+    Adapter,
     Chunk,
     EmbeddingRequest,
     Event,
@@ -27,11 +29,13 @@ from api_host.generation import (
     Waiting,
 )
 from api_host.models.cache import CachedModel
+from api_host.models.details import ModelDetails, details_of
 from api_host.models.pool.entry import unseen
 from api_host.models.pool.lease import Lease
 from api_host.models.pool.loaded import Answer, LoadedModel
 from api_host.models.pool.pool import ModelPool
 from api_host.models.reference import DEMO, ModelRef, parse_reference
+from api_host.pulling import Pull
 
 PROGRESS_EVERY_S = 1.0
 
@@ -47,6 +51,7 @@ class Generation:
         ref: the model.
         options: how it is to be loaded.
         request: what to generate or to embed; None only loads the model.
+        count_only: ends as soon as the prompt's tokens are counted.
     """
 
     def __init__(
@@ -55,17 +60,22 @@ class Generation:
         ref: ModelRef,
         options: LoadOptions,
         request: GenerationRequest | EmbeddingRequest | None,
+        *,
+        count_only: bool = False,
     ) -> None:
         self._pool = pool
         self._ref = ref
         self._options = options
         self._request = request
+        self._count_only = count_only
+        self._adapters: list[tuple[str, float]] = []
         self._lock = threading.Lock()
         self._cancelled = False
         self._cancel_stage: Callable[[], None] | None = None
 
     def __iter__(self) -> Iterator[Event]:
         self._check()
+        yield from self._fetch_adapters()
         lease = self._pool.acquire(self._ref, self._options)
         try:
             self._enter(lease.cancel)
@@ -105,12 +115,30 @@ class Generation:
             yield lease.waiting()
             timeout = PROGRESS_EVERY_S
 
+    def _fetch_adapters(self) -> Iterator[Waiting]:
+        """Has the files of the request's LoRA adapters on this disk."""
+        if not isinstance(self._request, GenerationRequest):
+            return
+        for adapter in self._request.lora or ():
+            ref = parse_reference(adapter.model)
+            pull = Pull(self._pool.source, ref)
+            self._enter(pull.cancel)
+            for event in pull:
+                if isinstance(event, Waiting):
+                    yield event
+            path = self._pool.source.locate(ref)
+            if path is None:
+                raise ModelFileNotFound(
+                    f"{ref.name} was removed while it was asked for; send the request again"
+                )
+            self._adapters.append((str(path), adapter.scale))
+
     def _ask(self, loaded: LoadedModel, request: GenerationRequest | EmbeddingRequest) -> Answer:
         if isinstance(request, EmbeddingRequest):
-            return loaded.worker.embed(request.inputs)
+            return loaded.worker.embed(request.inputs, truncate=request.truncate)
         asked = self._options.ctx_length
         bound = asked if asked is not None and asked < loaded.info.n_ctx else None
-        return loaded.worker.generate(request.inputs, request.sampling, request.chat_format, n_ctx=bound)
+        return loaded.worker.generate(request, bound, count_only=self._count_only, adapters=self._adapters)
 
     def _run(self, lease: Lease, request: GenerationRequest | EmbeddingRequest) -> Iterator[Event]:
         answer = self._ask(lease.loaded, request)
@@ -132,12 +160,12 @@ class Generation:
                 case None:
                     queued = lease.loaded.worker.stats.n_waiting > 0
                     yield Waiting("queued" if queued else "prefill")
-                case RequestAccepted(n_prompt_tokens=n_prompt_tokens):
-                    yield Accepted(self._ref.name, n_prompt_tokens)
+                case RequestAccepted(n_prompt_tokens=n_prompt_tokens, prompt=prompt):
+                    yield Accepted(self._ref.name, n_prompt_tokens, prompt)
                 case Piece() as piece:
                     yield Chunk(piece.text, piece.index, piece.n_tokens, piece.finish_reason, piece.logprobs)
-                case RequestFinished(usage=usage, timings=timings):
-                    yield Finished(usage, timings)
+                case RequestFinished(usage=usage, timings=timings, tokens=tokens):
+                    yield Finished(usage, timings, tokens)
                     return
                 case Embedded(vectors=vectors, n_tokens=n_tokens):
                     yield Accepted(self._ref.name, n_tokens)
@@ -151,6 +179,15 @@ def _floats(vector: bytes) -> list[float]:
     return list(struct.unpack(f"<{len(vector) // 4}f", vector))
 
 
+@dataclass(frozen=True)
+class Defaults:
+    """What a request takes that leaves it open; as in HostConfig."""
+
+    chat_format: str | None = None
+    seed: int | None = None
+    lora: Sequence[str] = ()
+
+
 class Pipeline:
     """What the web layer asks.
 
@@ -158,6 +195,7 @@ class Pipeline:
         pool: the models.
         default_model: the reference of requests that name none; None refuses those.
         list_cached: the models on this disk, for ``models``.
+        defaults: what requests that leave it open take; its ``lora`` only those to the default model.
 
     Raises:
         InvalidRequest: ``default_model`` is no reference.
@@ -168,8 +206,10 @@ class Pipeline:
         pool: ModelPool,
         default_model: str | None,
         list_cached: Callable[[], list[CachedModel]] = list,
+        defaults: Defaults | None = None,
     ) -> None:
         self._pool = pool
+        self._defaults = defaults or Defaults()
         self._default = parse_reference(default_model) if default_model is not None else None
         self._list_cached = list_cached
 
@@ -190,9 +230,11 @@ class Pipeline:
             InvalidRequest: the model's name is none.
             HostStopping, QueueFull, ModelLoadFailed, OutOfMemory, HubRateLimited: as ``ModelPool.check``.
         """
-        ref = self._ref(request.model)
-        self._pool.check(ref, request.options)
-        return Generation(self._pool, ref, request.options, request)
+        return self._generation(request)
+
+    def count(self, request: GenerationRequest) -> Generation:
+        """The number of tokens of a prompt: Waiting events, Accepted, Finished. Raises as ``generate``."""
+        return self._generation(request, count_only=True)
 
     def embed(self, request: EmbeddingRequest) -> Generation:
         """The vectors of texts: Waiting events, Accepted, Vectors, Finished. Raises as ``generate``."""
@@ -205,6 +247,22 @@ class Pipeline:
         ref = self._ref(model)
         self._pool.check(ref, options)
         return Generation(self._pool, ref, options, None)
+
+    def pull(self, model: str) -> Pull:
+        """Has a model on this disk, without loading it: Waiting events, Accepted, Finished.
+
+        Raises:
+            InvalidRequest: no such name.
+        """
+        return Pull(self._pool.source, parse_reference(model))
+
+    def details(self, model: str) -> ModelDetails:
+        """What the file of a model on this disk says. Raises InvalidRequest, ModelFileNotFound: it is not here."""
+        ref = parse_reference(model)
+        path = self._pool.source.locate(ref)
+        if path is None:
+            raise ModelFileNotFound(f"{ref.name} is not on this disk; a request for it, or a pull, fetches it")
+        return details_of(ref.name, path)
 
     def preload(self) -> None:
         """Begins to load the default model, so that the first request finds it."""
@@ -228,6 +286,21 @@ class Pipeline:
             if name is not None:
                 found.setdefault(name, unseen(name))
         return sorted(found.values(), key=lambda model: model["name"])
+
+    def _generation(self, request: GenerationRequest, count_only: bool = False) -> Generation:
+        ref = self._ref(request.model)
+        self._pool.check(ref, request.options)
+        defaults = self._defaults
+        sampling, lora = request.sampling, request.lora
+        if sampling.seed is None and defaults.seed is not None:
+            sampling = replace(sampling, seed=defaults.seed)
+        if lora is None and ref == self._default:
+            lora = [Adapter(name) for name in defaults.lora]
+        for adapter in lora or ():
+            parse_reference(adapter.model)
+        chat_format = request.chat_format or defaults.chat_format
+        request = replace(request, sampling=sampling, lora=lora, chat_format=chat_format)
+        return Generation(self._pool, ref, request.options, request, count_only=count_only)
 
     def _ref(self, model: str | None) -> ModelRef:
         if model is not None:

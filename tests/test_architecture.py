@@ -34,7 +34,7 @@ HOST_LAYERS = [
     ["api_host.cli"],
     ["api_host.host"],
     ["api_host.web", "api_host.tunnel", "api_host.notebook", "api_host.signals"],
-    ["api_host.pipeline"],
+    ["api_host.pipeline", "api_host.pulling"],
     ["api_host.models"],
     ["api_host.engine.process"],
     ["api_host.engine.messages"],

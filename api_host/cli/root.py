@@ -21,6 +21,7 @@ HOMES = {
     "demo": "api_host.cli.demo",
     "chat": "api_host.cli.chat",
     "pull": "api_host.cli.pull",
+    "convert": "api_host.cli.convert",
     "ls": "api_host.cli.models",
     "rm": "api_host.cli.models",
 }

@@ -10,6 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+# LoRA adapters by the path of their file, each with its scale.
+Adapters = tuple[tuple[str, float], ...]
+
 
 class DecodeFailed(Exception):
     """A decode answered ``code``; the cells of every slot in its batch are undefined."""
@@ -41,7 +44,7 @@ class Backend(Protocol):
     n_batch: int
     can_trim: bool
 
-    def decode(self, spans: Iterable[Span]) -> None: ...
+    def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None: ...
 
     def clear(self, slot: int) -> None: ...
 
@@ -55,7 +58,7 @@ class Vocabulary(Protocol):
 
     def is_eog(self, token: int) -> bool: ...
 
-    def piece(self, token: int) -> bytes: ...
+    def piece(self, token: int, show_control: bool = False) -> bytes: ...
 
 
 class Sampler(Protocol):

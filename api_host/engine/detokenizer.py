@@ -13,11 +13,13 @@ class Detokenizer:
     """One text on its way out.
 
     ``push`` bytes and show what it returns; once ``stopped`` is true nothing more may be pushed. ``flush`` gives
-    what was held back, for a text that ended without a stop string.
+    what was held back, for a text that ended without a stop string. ``include_stop`` leaves the one that ended it
+    at its end.
     """
 
-    def __init__(self, stop: Sequence[str] = ()) -> None:
+    def __init__(self, stop: Sequence[str] = (), include_stop: bool = False) -> None:
         self._stop = [text for text in stop if text]
+        self._include_stop = include_stop
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.stopped = False
@@ -36,10 +38,11 @@ class Detokenizer:
 
     def _release(self, text: str) -> str:
         """What of ``text`` may be shown; holds back the longest end that could begin a stop string."""
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        found = [(at, stop) for at, stop in ((text.find(stop), stop) for stop in self._stop) if at >= 0]
         if found:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            at, stop = min(found)
+            return text[: at + len(stop) * self._include_stop]
         held = max((_overlap(text, stop) for stop in self._stop), default=0)
         cut = len(text) - held
         self._held = text[cut:]

@@ -66,12 +66,14 @@ class Embeddings:
         events, self._events = self._events, []
         return events
 
-    def submit(self, id: int, texts: list[array[int]]) -> None:
-        """Takes a request.
+    def submit(self, id: int, texts: list[array[int]], truncate: bool = False) -> None:
+        """Takes a request; ``truncate`` cuts texts that are too long.
 
         Raises:
             ContextLengthExceeded: a text is too long; it names which. QueueFull.
         """
+        if truncate:
+            texts = [tokens[: self._embedder.n_ctx] for tokens in texts]
         for index, tokens in enumerate(texts):
             if len(tokens) > self._embedder.n_ctx:
                 raise ContextLengthExceeded(

@@ -20,15 +20,19 @@ from api_host.engine.messages import (
     Embed,
     EngineStats,
     Generate,
+    RequestAccepted,
     RequestFailed,
+    RequestFinished,
     ToWorker,
     WorkerEvent,
 )
+from api_host.engine.prompt import read_prompt, text_tokens
 from api_host.engine.scheduler import Scheduler
+from api_host.engine.sequence import Request
 from api_host.errors import ApiHostError, InvalidRequest
-from api_host.generation import SamplingParams
+from api_host.generation import SamplingParams, Timings, Usage
 
-Request = TypeVar("Request", Generate, Embed)
+Asked = TypeVar("Asked", Generate, Embed)
 
 
 class Engine:
@@ -47,12 +51,18 @@ class Engine:
 
         self._scheduler = Scheduler(context, model, make_sampler, queue_limit, lookup)
         self._embeddings: Embeddings | None = None
-        self._refusals: list[WorkerEvent] = []
+        self._answers: list[WorkerEvent] = []
 
     @property
     def has_work(self) -> bool:
         embedding = self._embeddings is not None and self._embeddings.has_work
         return embedding or self._scheduler.has_work
+
+    @property
+    def only_decodes(self) -> bool:
+        """Whether the next step reads no prompt and embeds nothing, and so is as short as a step can be."""
+        embedding = self._embeddings is not None and self._embeddings.has_work
+        return self._scheduler.only_decodes and not embedding
 
     @property
     def stats(self) -> EngineStats:
@@ -77,39 +87,36 @@ class Engine:
             self._embeddings.step()
 
     def take_events(self) -> list[WorkerEvent]:
-        events, self._refusals = self._refusals, []
+        events, self._answers = self._answers, []
         events += self._scheduler.take_events()
         if self._embeddings is not None:
             events += self._embeddings.take_events()
         return events
 
-    def _admit(self, message: Request, submit: Callable[[Request], None]) -> None:
+    def _admit(self, message: Asked, submit: Callable[[Asked], None]) -> None:
         try:
             submit(message)
         except ApiHostError as error:
             details = {**error.details, "retry_after": error.retry_after}
-            self._refusals.append(RequestFailed(message.id, error.code, error.message, details))
+            self._answers.append(RequestFailed(message.id, error.code, error.message, details))
 
     def _generate(self, message: Generate) -> None:
         if not self._loaded.context.makes_text:
             raise InvalidRequest("model: this model makes embeddings and no text; use task embedding")
-        prompt, stop = self._prompt(message)
-        self._scheduler.submit(message.id, prompt, message.sampling, stop, message.n_ctx)
-
-    def _prompt(self, message: Generate) -> tuple[array[int], list[str]]:
-        """The prompt's tokens and its stop strings; a template that writes BOS itself gets no second one."""
-        model = self._loaded.model
-        stop = message.sampling.stop
-        if isinstance(message.inputs, str):
-            text = message.inputs
-        else:
-            rendered = self._template.render(message.inputs, message.chat_format)
-            text, stop = rendered.text, [*stop, *rendered.stop]
-        bos = model.token_text(model.bos)
-        tokens = model.tokenize(text, add_special=not (bos and text.startswith(bos)))
-        if not tokens:
-            raise InvalidRequest("inputs: the text has no tokens; send at least one character")
-        return tokens, stop
+        asked = message.request
+        prompt = read_prompt(asked, self._loaded.model, self._template)
+        text = prompt.text if asked.want_prompt else None
+        if message.count_only:
+            n_tokens = len(prompt.tokens)
+            self._answers.append(RequestAccepted(message.id, n_tokens, text))
+            self._answers.append(RequestFinished(message.id, Usage(n_tokens), Timings()))
+            return
+        n_ctx = message.n_ctx or self._loaded.context.n_ctx
+        request = Request(message.id, prompt.tokens, asked.sampling, prompt.stop, n_ctx, text)
+        request.want_tokens, request.show_control = asked.want_tokens, asked.show_control
+        request.adapters = tuple(message.adapters)
+        self._loaded.context.adapters.load(request.adapters)
+        self._scheduler.submit(request)
 
     def _embed(self, message: Embed) -> None:
         model = self._loaded.model
@@ -119,8 +126,5 @@ class Engine:
             except LoadError as error:
                 raise InvalidRequest(f"model: it cannot embed: {error}") from error
             self._embeddings = Embeddings(embedder, self._queue_limit)
-        texts = [model.tokenize(text, add_special=True, parse_special=False) for text in message.texts]
-        for index, tokens in enumerate(texts):
-            if not tokens:
-                raise InvalidRequest(f"inputs: text {index} has no tokens; send at least one character")
-        self._embeddings.submit(message.id, texts)
+        texts = [text_tokens(model, text, index) for index, text in enumerate(message.texts)]
+        self._embeddings.submit(message.id, texts, message.truncate)

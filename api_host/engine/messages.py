@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from api_host.generation import FinishReason, Message, SamplingParams, Timings, TokenLogprob, Usage
+from api_host.generation import FinishReason, GenerationRequest, Timings, TokenLogprob, Usage
 from api_host.gguf_header import CacheType
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
@@ -26,7 +26,8 @@ class Load(msgspec.Struct, tag=True):
 
     ``path`` is the GGUF, or the first part of a split one. ``n_gpu_layers`` None is all that fit (``use_gpu``),
     ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence, ``cache_type``
-    that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text.
+    that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text. ``n_batch``
+    None is 512 on a CPU and 2048 on a GPU. The rest as in HostConfig.
     """
 
     path: str
@@ -38,23 +39,35 @@ class Load(msgspec.Struct, tag=True):
     queue_limit: int = 100
     cache_type: CacheType = "f16"
     lookup: bool = False
+    n_batch: int | None = None
+    use_mmap: bool = True
+    use_mlock: bool = False
+    tensor_split: list[float] | None = None
+    main_gpu: int | None = None
+    rope_freq_base: float | None = None
+    rope_freq_scale: float | None = None
 
 
 class Generate(msgspec.Struct, tag=True):
-    """A request; answered by Accepted or Refused, then by Pieces. ``n_ctx`` may bound it below the slot's."""
+    """A request; answered by RequestAccepted or RequestFailed, then by Pieces.
+
+    ``n_ctx`` may bound it below the slot's. ``count_only`` reads no token of it: its length is the answer.
+    ``adapters`` are the request's LoRA adapters: the path and the scale of each.
+    """
 
     id: int
-    inputs: str | list[Message]
-    sampling: SamplingParams
-    chat_format: str | None = None
+    request: GenerationRequest
     n_ctx: int | None = None
+    count_only: bool = False
+    adapters: list[tuple[str, float]] = []
 
 
 class Embed(msgspec.Struct, tag=True):
     """Texts to turn into vectors; answered by Embedded or RequestFailed."""
 
     id: int
-    texts: list[str]
+    texts: list[str | list[int]]
+    truncate: bool = False
 
 
 class Cancel(msgspec.Struct, tag=True):
@@ -107,6 +120,7 @@ class ModelInfo(msgspec.Struct):
 class RequestAccepted(msgspec.Struct, tag=True):
     id: int
     n_prompt_tokens: int
+    prompt: str | None = None
 
 
 class RequestFailed(msgspec.Struct, tag=True):
@@ -133,6 +147,7 @@ class RequestFinished(msgspec.Struct, tag=True):
     id: int
     usage: Usage
     timings: Timings
+    tokens: list[int] | None = None
 
 
 class Embedded(msgspec.Struct, tag=True):

@@ -42,7 +42,7 @@ from api_host.engine.messages import (
     send,
 )
 from api_host.errors import ApiHostError, Cancelled, WorkerDied, without_paths
-from api_host.generation import Message, SamplingParams
+from api_host.generation import GenerationRequest
 
 log = logging.getLogger(__name__)
 
@@ -159,21 +159,24 @@ class Worker:
 
     def generate(
         self,
-        inputs: str | list[Message],
-        sampling: SamplingParams,
-        chat_format: str | None = None,
+        request: GenerationRequest,
         n_ctx: int | None = None,
+        *,
+        count_only: bool = False,
+        adapters: list[tuple[str, float]] | None = None,
     ) -> RequestStream:
-        """Sends a request; its stream begins with RequestAccepted.
+        """Sends a request; its stream begins with RequestAccepted, and with ``count_only`` all but ends there.
+
+        ``adapters`` are paths and scales of LoRA adapters.
 
         Raises:
             WorkerDied: the process has ended.
         """
-        return self._request(lambda id: Generate(id, inputs, sampling, chat_format, n_ctx))
+        return self._request(lambda id: Generate(id, request, n_ctx, count_only, adapters or []))
 
-    def embed(self, texts: list[str]) -> RequestStream:
+    def embed(self, texts: list[str | list[int]], *, truncate: bool = False) -> RequestStream:
         """Sends texts; the only event of the stream is Embedded. Raises as ``generate``."""
-        return self._request(lambda id: Embed(id, texts))
+        return self._request(lambda id: Embed(id, texts, truncate))
 
     def _request(self, message: Callable[[int], ToWorker]) -> RequestStream:
         request_id = next(self._ids)

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 
 from api_host.engine.backend import Backend, DecodeFailed, Sampler, Span, Vocabulary
+from api_host.engine.batching import Batching
 from api_host.engine.lookup import PromptLookup
 from api_host.engine.messages import (
     EngineStats,
@@ -20,14 +21,10 @@ from api_host.engine.messages import (
     RequestFinished,
     WorkerEvent,
 )
-from api_host.engine.prefill import PrefillBudget, share
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
-from api_host.errors import ApiHostError, ContextLengthExceeded, GenerationFailed, QueueFull
+from api_host.errors import ApiHostError, GenerationFailed, QueueFull
 from api_host.generation import FinishReason, SamplingParams, TokenLogprob
-
-# With more sequences a step is no longer bound by reading the weights, and further rows cost their full price.
-MOST_SEQUENCES_GUESSED = 2
 
 MakeSampler = Callable[[SamplingParams, "array[int]", int], Sampler]
 
@@ -61,7 +58,7 @@ class Scheduler:
         self._lookup = lookup and backend.can_trim
         self._clock = clock
         self._slots = Slots(backend)
-        self._budget = PrefillBudget(backend.n_batch)
+        self._batching = Batching(backend, self._slots)
         self._requests: dict[int, Request] = {}
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
@@ -70,6 +67,11 @@ class Scheduler:
     @property
     def has_work(self) -> bool:
         return bool(self._waiting or self._running)
+
+    @property
+    def only_decodes(self) -> bool:
+        """Whether sequences run, and all of them are past their prompts."""
+        return bool(self._running) and not any(sequence.prefilling for sequence in self._running)
 
     @property
     def stats(self) -> EngineStats:
@@ -84,36 +86,28 @@ class Scheduler:
         events, self._events = self._events, []
         return events
 
-    def submit(
-        self, id: int, prompt: array[int], sampling: SamplingParams, stop: list[str], n_ctx: int | None
-    ) -> None:
+    def submit(self, request: Request) -> None:
         """Accepts a request; it waits for a slot.
 
         Raises:
-            ContextLengthExceeded: prompt and one token do not fit ``n_ctx``.
+            ContextLengthExceeded: prompt and one token do not fit.
             QueueFull: ``queue_limit`` requests are waiting.
             InvalidRequest: a grammar or a schema that is none.
         """
-        n_ctx = min(n_ctx or self._backend.n_ctx, self._backend.n_ctx)
-        if len(prompt) >= n_ctx:
-            raise ContextLengthExceeded(
-                f"inputs: the prompt has {len(prompt)} tokens and the context holds {n_ctx}, answer included; "
-                "shorten it or ask for a longer options.ctx_length",
-                n_prompt_tokens=len(prompt),
-                n_ctx=n_ctx,
-            )
+        request.n_ctx = min(request.n_ctx, self._backend.n_ctx)
+        request.check_length()
         if self.stats.n_waiting >= self._queue_limit:
             raise QueueFull(
                 f"{self._queue_limit} requests are waiting for this model already; try again later",
                 retry_after=5,
                 limit=self._queue_limit,
             )
-        request = Request(id, prompt, sampling, stop, n_ctx, submitted=self._clock())
-        request.sequences = [Sequence(request, index) for index in range(sampling.n)]
+        request.submitted = self._clock()
+        request.sequences = [Sequence(request, index) for index in range(request.sampling.n)]
         self._make_samplers(request)
-        self._requests[id] = request
+        self._requests[request.id] = request
         self._waiting.extend(request.sequences)
-        self._events.append(RequestAccepted(id, len(prompt)))
+        self._events.append(RequestAccepted(request.id, len(request.prompt), request.text))
 
     def _make_samplers(self, request: Request) -> None:
         """A sampler for each sequence, or none at all when one of them is refused."""
@@ -134,16 +128,16 @@ class Scheduler:
     def step(self) -> None:
         """One turn: at most one decode."""
         self._admit()
-        spans = self._build_batch()
+        spans = self._batching.build(self._running)
         if not spans:
             return
         started = self._clock()
         try:
-            self._backend.decode(spans.values())
+            self._backend.decode(spans.values(), self._batching.adapters)
         except DecodeFailed as error:
             self._isolate(spans, error)
             return
-        self._budget.observe(spans.values(), self._clock() - started)
+        self._batching.observe(spans, self._clock() - started)
         for sequence, span in spans.items():
             self._advance(sequence, span)
 
@@ -155,42 +149,6 @@ class Scheduler:
                 request.started = self._clock()
             self._slots.place(sequence)
             self._running.append(sequence)
-
-    def _build_batch(self) -> dict[Sequence, Span]:
-        """Every running sequence's next token, and as much prefill as the budget allows, oldest first."""
-        for sequence in self._running:
-            if sequence.leader is not None:
-                self._slots.take_shared(sequence)
-        ready = [sequence for sequence in self._running if sequence.leader is None]
-        suspects = [sequence for sequence in ready if sequence.suspect]
-        ready = suspects[:1] or ready
-        decoding = [sequence for sequence in ready if not sequence.prefilling]
-        prefilling = [sequence for sequence in ready if sequence.prefilling]
-        budget = self._budget.tokens(len(decoding), len(prefilling))
-        pieces = share(budget, [len(sequence.tokens) - sequence.n_computed for sequence in prefilling])
-        spans = {sequence: self._span(sequence, 1, len(decoding)) for sequence in decoding}
-        spans |= {
-            sequence: self._span(sequence, n_taken, len(decoding))
-            for sequence, n_taken in zip(prefilling, pieces, strict=True)
-            if n_taken
-        }
-        return dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
-
-    def _span(self, sequence: Sequence, n_taken: int, n_decoding: int) -> Span:
-        """The next tokens of a sequence, and a guess at what follows the newest."""
-        assert sequence.slot is not None
-        start = sequence.n_computed
-        tokens = sequence.tokens[start : start + n_taken]
-        if start + n_taken < len(sequence.tokens):
-            return Span(sequence.slot, tokens, start)
-        guess = self._guess(sequence, n_decoding) if n_taken == 1 else array("i")
-        return Span(sequence.slot, tokens + guess, start, n_outputs=1 + len(guess))
-
-    def _guess(self, sequence: Sequence, n_decoding: int) -> array[int]:
-        """What may follow, where the batch is small enough for more rows to cost little."""
-        if sequence.lookup is None or n_decoding > MOST_SEQUENCES_GUESSED:
-            return array("i")
-        return sequence.lookup.guess(sequence.n_left - 1)
 
     def _advance(self, sequence: Sequence, span: Span) -> None:
         """Books the decoded cells, samples where logits are, and drops the cells of wrong guesses."""
@@ -226,7 +184,7 @@ class Scheduler:
             sequence.lookup.accept(token)
         if sequence.request.sampling.logprobs is not None:
             self._note_logprobs(sequence, row, token, sequence.request.sampling.logprobs)
-        text = sequence.detokenizer.push(self._vocabulary.piece(token))
+        text = sequence.detokenizer.push(self._vocabulary.piece(token, sequence.request.show_control))
         if sequence.detokenizer.stopped:
             self._finish(sequence, text, "stop")
         elif sequence.at_limit:
@@ -256,7 +214,8 @@ class Scheduler:
         request = sequence.request
         if request.finished:
             del self._requests[request.id]
-            self._events.append(RequestFinished(request.id, request.usage, request.timings(self._clock())))
+            timings = request.timings(self._clock())
+            self._events.append(RequestFinished(request.id, request.usage, timings, request.tokens))
 
     def _release(self, sequence: Sequence) -> None:
         sequence.finished = True

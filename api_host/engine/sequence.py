@@ -8,25 +8,48 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from api_host.engine.backend import Sampler
+from api_host.engine.backend import Adapters, Sampler
 from api_host.engine.detokenizer import Detokenizer
 from api_host.engine.lookup import PromptLookup
+from api_host.errors import ContextLengthExceeded, InvalidRequest
 from api_host.generation import SamplingParams, Timings, TokenLogprob, Usage
 
 
 @dataclass
 class Request:
-    """One admitted request. ``n_ctx`` bounds prompt and answer; times are of the scheduler's clock, in seconds."""
+    """One request in tokens. ``n_ctx`` bounds prompt and answer; times are of the scheduler's clock, in seconds.
+
+    ``text`` is what Accepted tells of the prompt. ``want_tokens`` and ``show_control`` as in GenerationRequest.
+    """
 
     id: int
     prompt: array[int]
     sampling: SamplingParams
     stop: list[str]
     n_ctx: int
-    submitted: float
+    text: str | None = None
+    want_tokens: bool = False
+    show_control: bool = False
+    adapters: Adapters = ()
+    submitted: float = 0.0
     started: float | None = None
     first_token: float | None = None
     sequences: list[Sequence] = field(default_factory=list)
+
+    def check_length(self) -> None:
+        """Raises ContextLengthExceeded, or InvalidRequest, when not even one token of an answer fits."""
+        n_prompt, most = len(self.prompt), self.sampling.max_length
+        if n_prompt >= self.n_ctx:
+            raise ContextLengthExceeded(
+                f"inputs: the prompt has {n_prompt} tokens and the context holds {self.n_ctx}, answer included; "
+                "shorten it or ask for a longer options.ctx_length",
+                n_prompt_tokens=n_prompt,
+                n_ctx=self.n_ctx,
+            )
+        if most is not None and n_prompt >= most:
+            raise InvalidRequest(
+                f"parameters.max_length: the prompt has {n_prompt} tokens already; allowed: at least {n_prompt + 1}"
+            )
 
     @property
     def finished(self) -> bool:
@@ -39,6 +62,11 @@ class Request:
             completion_tokens=sum(sequence.n_generated for sequence in self.sequences),
             cached_tokens=self.sequences[0].n_cached,
         )
+
+    @property
+    def tokens(self) -> list[int] | None:
+        """Prompt and answer of the first choice, if they are wanted."""
+        return self.sequences[0].tokens.tolist() if self.want_tokens else None
 
     def timings(self, now: float) -> Timings:
         started = now if self.started is None else self.started
@@ -61,7 +89,7 @@ class Sequence:
         self.n_cached = 0
         self.slot: int | None = None
         self.sampler: Sampler | None = None
-        self.detokenizer = Detokenizer(request.stop)
+        self.detokenizer = Detokenizer(request.stop, request.sampling.include_stop)
         self.finished = False
         self.leader: Sequence | None = None
         self.n_shared = 0
@@ -82,8 +110,9 @@ class Sequence:
     @property
     def n_left(self) -> int:
         """Tokens that may still be generated."""
-        limit = self.request.sampling.max_tokens - self.n_generated
-        return min(limit, self.request.n_ctx - len(self.tokens))
+        sampling = self.request.sampling
+        most = min(self.request.n_ctx, sampling.max_length or self.request.n_ctx)
+        return min(sampling.max_tokens - self.n_generated, most - len(self.tokens))
 
     @property
     def at_limit(self) -> bool:

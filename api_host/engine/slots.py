@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from dataclasses import dataclass, field
 
-from api_host.engine.backend import Backend
+from api_host.engine.backend import Adapters, Backend
 from api_host.engine.sequence import Sequence
 
 # Below these numbers of tokens a prefill is cheaper than a copy, or than waiting for another sequence's prefill.
@@ -32,10 +32,14 @@ def common_prefix(a: array[int], b: array[int]) -> int:
 
 @dataclass
 class Slot:
-    """``tokens`` are those whose cells it holds, ``sequence`` is who runs in it, ``used`` orders slots in time."""
+    """``tokens`` are those whose cells it holds, made with ``adapters``; ``sequence`` is who runs in it.
+
+    ``used`` orders slots in time.
+    """
 
     id: int
     tokens: array[int] = field(default_factory=lambda: array("i"))
+    adapters: Adapters = ()
     sequence: Sequence | None = None
     used: int = 0
 
@@ -76,8 +80,9 @@ class Slots:
         if match is not None and match.awaited:
             sequence.leader, sequence.n_shared = match.slot.sequence, match.length
             self.clear(slot)
+            slot.adapters = sequence.request.adapters
         else:
-            self._fill(slot, sequence.tokens, match)
+            self._fill(slot, sequence, match)
         sequence.n_computed = sequence.n_cached = len(slot.tokens)
 
     def take_shared(self, sequence: Sequence) -> bool:
@@ -88,7 +93,7 @@ class Slots:
             return False
         sequence.leader = None
         slot = self._all[sequence.slot]
-        self._fill(slot, sequence.tokens, self._best_match(sequence, now=True))
+        self._fill(slot, sequence, self._best_match(sequence, now=True))
         sequence.n_computed = sequence.n_cached = len(slot.tokens)
         return True
 
@@ -110,8 +115,11 @@ class Slots:
         self._backend.clear(slot.id)
         slot.tokens = array("i")
 
-    def _usable(self, slot: Slot, prompt: array[int]) -> int:
-        """How many cells of ``slot`` serve ``prompt``; one token is always left to be decoded for its logits."""
+    def _usable(self, slot: Slot, sequence: Sequence) -> int:
+        """How many cells of ``slot`` serve ``sequence``; one token is always left to be decoded for its logits."""
+        prompt = sequence.tokens
+        if slot.adapters != sequence.request.adapters:
+            return 0
         length = min(len(prompt) - 1, common_prefix(prompt, slot.tokens))
         return length if self._backend.can_trim or length == len(slot.tokens) else 0
 
@@ -123,9 +131,12 @@ class Slots:
         for slot in self._all:
             if slot.sequence is sequence:
                 continue
-            here = max(here, Match(slot, self._usable(slot, prompt)), key=lambda match: match.length)
-            if slot.sequence is not None and self._backend.can_trim and not now:
-                length = min(len(prompt) - 1, common_prefix(prompt, slot.sequence.tokens))
+            here = max(here, Match(slot, self._usable(slot, sequence)), key=lambda match: match.length)
+            running = slot.sequence
+            if running is not None and self._backend.can_trim and not now:
+                if running.request.adapters != sequence.request.adapters:
+                    continue
+                length = min(len(prompt) - 1, common_prefix(prompt, running.tokens))
                 awaited = max(awaited, Match(slot, length, awaited=True), key=lambda match: match.length)
         if awaited.length >= here.length + MIN_AWAITED:
             return awaited
@@ -146,9 +157,11 @@ class Slots:
         """An empty slot, the lowest first (neighbours share one pass over the weights), or the longest unused."""
         return min(idle, key=lambda slot: (bool(slot.tokens), slot.used, slot.id))
 
-    def _fill(self, slot: Slot, prompt: array[int], match: Match | None) -> None:
-        """Leaves in ``slot`` a prefix of ``prompt``: the match's cells by copy, or what it holds itself."""
-        own = self._usable(slot, prompt)
+    def _fill(self, slot: Slot, sequence: Sequence, match: Match | None) -> None:
+        """Leaves in ``slot`` a prefix of the prompt: the match's cells by copy, or what it holds itself."""
+        prompt = sequence.tokens
+        own = self._usable(slot, sequence)
+        slot.adapters = sequence.request.adapters
         if match and match.slot is not slot and match.length >= own + MIN_COPIED:
             kept = self._backend.copy(match.slot.id, slot.id, match.length)
             slot.tokens = prompt[:kept]

@@ -5,6 +5,7 @@ Knows nothing of HTTP or of the hub. It ends when the host closes its end of the
 
 from __future__ import annotations
 
+import functools
 import select
 import signal
 import socket
@@ -13,17 +14,17 @@ import sys
 from api_host.engine.engine import Engine
 from api_host.engine.loader import load_model
 from api_host.engine.messages import (
-    EngineStats,
     FrameReader,
+    Generate,
     Load,
     Loaded,
     LoadFailed,
-    Step,
     Stop,
     ToWorker,
     send,
     to_worker_decoder,
 )
+from api_host.engine.outbox import Outbox
 from api_host.errors import ApiHostError
 
 
@@ -69,17 +70,16 @@ def serve(sock: socket.socket) -> None:
         return
     engine = Engine(loaded, first.queue_limit, first.lookup)
     send(sock, Loaded(loaded.info))
-    for message in rest:
-        engine.take(message)
-    shown = EngineStats()
+    outbox = Outbox(functools.partial(send, sock))
+    messages = rest
     while True:
-        for message in inbox.receive(wait=not engine.has_work):
+        for message in messages:
             engine.take(message)
+            if isinstance(message, Generate) and message.request.each_token:
+                outbox.keep_apart(message.id)
         engine.step()
-        events, stats = engine.take_events(), engine.stats
-        if events or stats != shown:
-            send(sock, Step(events, stats))
-            shown = stats
+        outbox.put(engine.take_events(), engine.stats, wait=engine.only_decodes)
+        messages = inbox.receive(wait=not engine.has_work)
 
 
 def main() -> None:

@@ -5,48 +5,39 @@ Knows no field of any dialect, and no socket; ``server`` serves it.
 
 from __future__ import annotations
 
+import functools
 import time
 from typing import Any, Protocol
 
-from flask import Blueprint, Flask, Response, g, jsonify, render_template_string, request
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from api_host.config import MAX_BODY_BYTES
 from api_host.errors import ApiHostError
 from api_host.metrics import Metrics
-from api_host.web import model_routes
+from api_host.web import host_routes, model_routes
 from api_host.web.auth import TokenGuard
-from api_host.web.dialects import native
-from api_host.web.failures import error_response, http_response, unexpected
+from api_host.web.dialect import Dialect, Operation
+from api_host.web.dialects import anthropic, llm_api, native, ollama, openai, petals, truss, zephyr
+from api_host.web.failures import error_response, from_http, unexpected, with_headers_of
+from api_host.web.openapi import document
 from api_host.web.streaming import Outgoing, Pace, Responder
 
-ENDPOINTS = (
-    ("POST", "/api", "generate text; POST / is the same"),
-    ("GET", "/api/models", "the models and their status"),
-    ("POST", "/api/models/load", "load a model"),
-    ("POST", "/api/models/unload", "unload a model"),
-    ("GET", "/health", "whether the host is up; needs no token"),
-    ("GET", "/metrics", "counters for Prometheus"),
-)
-_OPEN = ("host.welcome", "host.health")
-
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>API Host</title>
-<style>body{font:16px/1.5 system-ui,sans-serif;max-width:44rem;margin:3rem auto;padding:0 1rem}
-td{padding:.2rem 1rem .2rem 0;vertical-align:top}code,pre{font-family:ui-monospace,monospace}</style>
-<h1>API Host {{ version }}</h1>
-<p>A private LLM API. Every endpoint but <code>/health</code> takes the access token that the host printed when it
-started, as <code>Authorization: Bearer TOKEN</code>.</p>
-<table>{% for method, path, text in endpoints %}
-<tr><td><code>{{ method }} {{ path }}</code><td>{{ text }}{% endfor %}
-</table>
-<pre>curl -H "Authorization: Bearer TOKEN" -d '{"inputs": "Hello"}' https://THIS-ADDRESS/api</pre>
-"""
-_PAGE_POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+DIALECTS = (openai, anthropic, ollama, petals, truss, llm_api, zephyr)
 
 
-class Pipeline(native.Pipeline, model_routes.Pipeline, Protocol):
+class Pipeline(
+    native.Pipeline,
+    model_routes.Pipeline,
+    openai.Pipeline,
+    anthropic.Pipeline,
+    ollama.Pipeline,
+    petals.Pipeline,
+    truss.Pipeline,
+    llm_api.Pipeline,
+    zephyr.Pipeline,
+    Protocol,
+):
     """What the web layer needs of the pipeline."""
 
 
@@ -70,13 +61,25 @@ def create_app(
     background = model_routes.BackgroundLoads()
     app.extensions["api_host.background_loads"] = background
     responder = Responder(metrics, pace or Pace())
-    _add_gate(app, TokenGuard(token))
+    guard = TokenGuard(token)
+    dialects: list[Dialect] = []
+    tell = functools.cache(lambda: document(app, dialects, version, host_routes.OPEN_PATHS))
+    dialects += [
+        host_routes.dialect(metrics, version, guard, lambda: _operations(dialects), tell),
+        native.dialect(pipeline, responder),
+        model_routes.dialect(pipeline, responder, background),
+        *[module.dialect(pipeline, responder) for module in DIALECTS],
+    ]
+    _add_gate(app, guard)
     _add_accounts(app, metrics)
-    _add_errors(app)
-    app.register_blueprint(_host_routes(metrics, version))
-    app.register_blueprint(native.blueprint(pipeline, responder))
-    app.register_blueprint(model_routes.blueprint(pipeline, responder, background))
+    _add_errors(app, dialects)
+    for dialect in dialects:
+        app.register_blueprint(dialect.blueprint)
     return app
+
+
+def _operations(dialects: list[Dialect]) -> list[Operation]:
+    return [operation for dialect in dialects for operation in dialect.operations]
 
 
 def close_app(app: Flask) -> None:
@@ -90,7 +93,7 @@ def _add_gate(app: Flask, guard: TokenGuard) -> None:
         g.started = time.monotonic()
         if request.method == "OPTIONS":
             return Response(status=204)
-        if request.routing_exception is None and request.endpoint not in _OPEN:
+        if request.routing_exception is None and request.endpoint not in host_routes.OPEN_ENDPOINTS:
             guard.check(request)
         return None
 
@@ -100,7 +103,7 @@ def _add_gate(app: Flask, guard: TokenGuard) -> None:
         response.headers["Access-Control-Allow-Origin"] = "*"
         response.headers["Access-Control-Expose-Headers"] = "Retry-After"
         if request.method == "OPTIONS":
-            response.headers["Access-Control-Allow-Methods"] = "GET, POST, OPTIONS"
+            response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
             response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Api-Key"
             response.headers["Access-Control-Max-Age"] = "86400"
         return response
@@ -123,33 +126,26 @@ def _add_accounts(app: Flask, metrics: Metrics) -> None:
         return response
 
 
-def _add_errors(app: Flask) -> None:
-    app.register_error_handler(ApiHostError, error_response)
-    app.register_error_handler(HTTPException, http_response)
+def _add_errors(app: Flask, dialects: list[Dialect]) -> None:
+    """Has each error answered in the shape of the dialect that was spoken to."""
+    by_name = {dialect.blueprint.name: dialect.respond for dialect in dialects}
+    by_path = sorted(
+        ((path, dialect.respond) for dialect in dialects for path in dialect.paths),
+        key=lambda entry: -len(entry[0]),
+    )
+
+    def respond(error: ApiHostError) -> Response:
+        spoken = by_name.get(request.blueprint or "")
+        if spoken is None:
+            spoken = next((shape for path, shape in by_path if request.path.startswith(path)), error_response)
+        return spoken(error)
+
+    app.register_error_handler(ApiHostError, respond)
+
+    @app.errorhandler(HTTPException)
+    def refused(failure: HTTPException) -> Response:
+        return with_headers_of(failure, respond(from_http(failure)))
 
     @app.errorhandler(Exception)
     def crashed(failure: Exception) -> Response:
-        return error_response(unexpected(failure))
-
-
-def _host_routes(metrics: Metrics, version: str) -> Blueprint:
-    routes = Blueprint("host", __name__)
-
-    @routes.get("/")
-    def welcome() -> Response:
-        if "text/html" in request.headers.get("Accept", ""):
-            page = render_template_string(_PAGE, version=version, endpoints=ENDPOINTS)
-            return Response(page, headers={"Content-Security-Policy": _PAGE_POLICY})
-        lines = [f"{method:4} {path:18} {text}" for method, path, text in ENDPOINTS]
-        return Response("\n".join([f"API Host {version}", *lines, ""]), mimetype="text/plain")
-
-    @routes.get("/health")
-    def health() -> Response:
-        return jsonify({"status": "ok", "version": version})
-
-    @routes.get("/metrics")
-    def counters() -> Response:
-        body, content_type = metrics.render()
-        return Response(body, content_type=content_type)
-
-    return routes
+        return respond(unexpected(failure))

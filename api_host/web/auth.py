@@ -32,7 +32,7 @@ class TokenGuard:
         """Returns for a request that may pass.
 
         A token in a header is judged before the body is read; otherwise the chat page's cookie and the body's
-        field ``token`` count.
+        field ``token`` count, and ``?token=`` of a WebSocket's handshake: a browser can give it nothing else.
 
         Raises:
             WrongToken: no token, or not the right one.
@@ -47,6 +47,8 @@ class TokenGuard:
             raise WrongToken("wrong token")
         if self._matches(request.cookies.get(COOKIE)):
             return
+        if is_handshake(request) and self._matches(request.args.get("token")):
+            return
         if request.method not in ("GET", "HEAD") and self._matches(body_token(request)):
             return
         raise WrongToken("wrong token")
@@ -55,6 +57,11 @@ class TokenGuard:
         if self._token is None or not isinstance(offered, str):
             return False
         return hmac.compare_digest(offered.encode("utf-8", "surrogatepass"), self._token)
+
+
+def is_handshake(request: Request) -> bool:
+    """Whether the request opens a WebSocket."""
+    return request.method == "GET" and request.headers.get("Upgrade", "").lower() == "websocket"
 
 
 def _header_tokens(request: Request) -> Iterator[str]:

@@ -23,6 +23,9 @@ HEAD_S = 20.0
 BODY_S = 600.0
 STALL_S = 60.0
 LINGER_S = 3.0
+# A thread waits that long for the next request of its connection, as long as so many others are idle.
+SOON_S = 0.02
+SPARE_THREADS = 32
 _DISCARD_BYTES = 1 << 16
 
 _CODES = {
@@ -141,12 +144,27 @@ class Connection(cheroot_server.HTTPConnection):
         self.unread = False
 
     def communicate(self) -> bool:
-        """One request and its answer; whether the connection is to be kept."""
+        """Requests and their answers, as long as the next one is soon here; whether the connection is to be kept."""
         with self.server.live(self):
             kept = bool(super().communicate())
+            while kept and self._next_is_here():
+                kept = bool(super().communicate())
             if not kept and self.unread:
                 self._discard()
             return kept
+
+    def _next_is_here(self) -> bool:
+        """Whether the next request begins to arrive at once.
+
+        Handing the connection back and forth between threads costs as much as a fifth of a small request.
+        """
+        if self.server.requests.idle < SPARE_THREADS:
+            return False
+        self.socket.settimeout(SOON_S)
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
 
     def close(self) -> None:
         super().close()

@@ -1,6 +1,6 @@
 """Errors on their way out in the host's own shape: ``{"error", "code", ...}`` with the right status.
 
-Knows no route and no dialect; a dialect with another shape registers error handlers of its own.
+Knows no route; a dialect with another shape makes it with ``shaped``.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from api_host.config import MAX_BODY_BYTES
 from api_host.errors import ApiHostError, BodyTooLarge, WrongToken
 
 log = logging.getLogger(__name__)
+
+ERROR_SCHEMA = {
+    "type": "object",
+    "properties": {
+        "error": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        "code": {"type": "string"},
+    },
+    "required": ["error"],
+}
 
 
 def error_body(error: ApiHostError) -> dict[str, Any]:
@@ -35,9 +44,14 @@ def late_error_body(error: ApiHostError) -> dict[str, Any]:
 
 
 def error_response(error: ApiHostError) -> Response:
-    """The whole answer to a request that failed before its first byte."""
-    response = jsonify(error_body(error))
-    response.status_code = error.status
+    """The whole answer, in the native shape, to a request that failed before its first byte."""
+    return shaped(error_body(error), error)
+
+
+def shaped(body: Any, error: ApiHostError, status: int | None = None) -> Response:
+    """A JSON answer to a failed request: the error's status, or ``status``, and its Retry-After."""
+    response = jsonify(body)
+    response.status_code = status or error.status
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return response
@@ -55,18 +69,45 @@ def body_too_large() -> BodyTooLarge:
     return BodyTooLarge(f"the body is too large; at most {limit} bytes are allowed", limit=limit)
 
 
-def http_response(failure: HTTPException) -> Response:
-    """Flask's and Werkzeug's own refusals, in JSON."""
+class NothingHere(ApiHostError):
+    """No route has this address."""
+
+    status = 404
+    code = "not_found"
+
+
+class MethodRefused(ApiHostError):
+    """The address has a route, for other methods."""
+
+    status = 405
+    code = "method_not_allowed"
+
+
+class Refused(ApiHostError):
+    """One of Werkzeug's rarer refusals; its status is the instance's own."""
+
+    status = 400
+    code = "refused"
+
+    def __init__(self, message: str, *, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def from_http(failure: HTTPException) -> ApiHostError:
+    """Flask's and Werkzeug's own refusals as an error of this house, for the dialect's shape."""
     if isinstance(failure, RequestEntityTooLarge):
-        return error_response(body_too_large())
-    sentence = failure.description or failure.name
+        return body_too_large()
     if isinstance(failure, NotFound):
-        sentence = "there is nothing at this address; GET / lists the endpoints"
+        return NothingHere("there is nothing at this address; GET / lists the endpoints")
     if isinstance(failure, MethodNotAllowed):
         allowed = ", ".join(sorted(failure.valid_methods or []))
-        sentence = f"this method is not allowed here; allowed: {allowed}"
-    response = jsonify({"error": sentence, "code": failure.name.lower().replace(" ", "_")})
-    response.status_code = failure.code or 500
+        return MethodRefused(f"this method is not allowed here; allowed: {allowed}")
+    return Refused(failure.description or failure.name, status=failure.code or 500)
+
+
+def with_headers_of(failure: HTTPException, response: Response) -> Response:
+    """The response with the headers that belong to the refusal, such as Allow."""
     for name, value in failure.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value

@@ -17,6 +17,8 @@ from api_host.errors import ApiHostError, HostStopping
 from api_host.generation import LoadOptions
 from api_host.web.answers import LoadAnswer, answer_format
 from api_host.web.body import read_json
+from api_host.web.dialect import Dialect, Operation
+from api_host.web.failures import ERROR_SCHEMA, error_response
 from api_host.web.naming import LoadFields, NamedModel, naming_problems
 from api_host.web.streaming import Generation, Responder
 from api_host.web.validation import Shape
@@ -111,8 +113,13 @@ class BackgroundLoads:
             thread.join()
 
 
-def blueprint(pipeline: Pipeline, responder: Responder, background: BackgroundLoads) -> Blueprint:
-    """The routes on this pipeline."""
+def dialect(pipeline: Pipeline, responder: Responder, background: BackgroundLoads) -> Dialect:
+    """The routes on this pipeline; they belong to the native API."""
+    routes = _routes(pipeline, responder, background)
+    return Dialect(routes, error_response, OPERATIONS, error_schema=ERROR_SCHEMA)
+
+
+def _routes(pipeline: Pipeline, responder: Responder, background: BackgroundLoads) -> Blueprint:
     routes = Blueprint("models", __name__)
 
     @routes.get("/api/models")
@@ -146,3 +153,10 @@ def _status_of(pipeline: Pipeline, name: str) -> dict[str, Any]:
         if model["name"] == name:
             return model
     return {"name": name, "status": "loading"}
+
+
+OPERATIONS = (
+    Operation("GET", "/api/models", "The models and their status"),
+    Operation("POST", "/api/models/load", "Load a model", LOAD_SHAPE, statuses=(202,)),
+    Operation("POST", "/api/models/unload", "Unload a model", UNLOAD_SHAPE, statuses=(409,)),
+)

@@ -243,3 +243,11 @@ class _Gateway(wsgi.Gateway_10):
             super().respond()
         finally:
             duplicate.close()
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        write = super().start_response(status, headers, exc_info)
+        if status.startswith("101"):
+            # The view has had the socket to itself, and is done with it: no head, and no further request.
+            self.req.sent_headers = True
+            self.req.close_connection = True
+        return write

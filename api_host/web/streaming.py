@@ -18,6 +18,7 @@ from flask import Response, g, request
 from api_host.errors import ApiHostError, GenerationFailed
 from api_host.generation import Accepted, Chunk, Event, Finished, Waiting
 from api_host.metrics import Metrics
+from api_host.web.cache_control import cache_result, take_cache_result
 from api_host.web.disconnect import DisconnectWatch, Watch
 from api_host.web.failures import unexpected
 
@@ -68,6 +69,52 @@ class Pace:
     padding: float = 5.0
 
 
+class Passage:
+    """The events of one generation, counted as they pass; ``close`` it however it ended.
+
+    Args:
+        generation: the events' source; iterated once, by whoever iterates this.
+        metrics: where its first text and its tokens are counted.
+        started: when it was asked for, by ``time.monotonic``.
+        replayed: whether it comes from the response cache: then no token of it was computed.
+    """
+
+    def __init__(
+        self, generation: Generation, metrics: Metrics, started: float, replayed: bool = False
+    ) -> None:
+        self.finished = False
+        self._generation = generation
+        self._events = iter(generation)
+        self._metrics = metrics
+        self._started = started
+        self._has_text = False
+        self._replayed = replayed
+
+    def __iter__(self) -> Iterator[Event]:
+        return self
+
+    def __next__(self) -> Event:
+        event = next(self._events)
+        if isinstance(event, Chunk):
+            if not self._has_text and event.text:
+                self._has_text = True
+                self._metrics.first_token(time.monotonic() - self._started)
+        elif isinstance(event, Finished):
+            self.finished = True
+            if not self._replayed:
+                self._metrics.generation_finished(event.usage, event.timings)
+        return event
+
+    def close(self) -> None:
+        """Ends the generation if it still runs; may be called again."""
+        if not self.finished:
+            self.finished = True
+            self._generation.cancel()
+        close = getattr(self._events, "close", None)
+        if close is not None:
+            close()
+
+
 class Outgoing:
     """One answer on its way out: an iterable of bytes for WSGI, which is closed whatever happens.
 
@@ -76,23 +123,12 @@ class Outgoing:
 
     def __init__(self, generation: Generation, form: Format, metrics: Metrics, pace: Pace) -> None:
         self.status = 200
-        self._generation = generation
-        self._events = iter(generation)
+        self._events = Passage(generation, metrics, g.started, cache_result() == "hit")
         self._form = form
-        self._metrics = metrics
         self._pace = pace
-        self._started: float = g.started
-        self._finished = False
-        self._has_text = False
         self._held = b""
-        self._watch = self._watch_client()
+        self._watch = _watch_client(generation)
         self._frames = self._send()
-
-    def _watch_client(self) -> Watch | None:
-        watch: DisconnectWatch | None = request.environ.get(WATCH_KEY)
-        if watch is None:
-            return None
-        return watch.watch(request.environ[SOCKET_KEY], self._generation.cancel)
 
     def hold(self) -> bool:
         """Takes events until the first byte has to go.
@@ -107,30 +143,20 @@ class Outgoing:
         grace = self._pace.stream_grace if form.streamed else self._pace.plain_grace
         start = previous = time.monotonic()
         for event in self._events:
-            self._held += self._take(event)
+            self._held += form.feed(event)
             now = time.monotonic()
-            if self._finished or (form.streamed and _is_decisive(event)):
+            if self._events.finished or (form.streamed and _is_decisive(event)):
                 break
             # The next event may take as long as this one did: then it would come too late.
             if now - start + (now - previous) >= grace:
                 break
             previous = now
-        return self._finished
+        return self._events.finished
 
     @property
     def held(self) -> bytes:
         """What ``hold`` has gathered for the first byte on."""
         return self._held
-
-    def _take(self, event: Event) -> bytes:
-        if isinstance(event, Chunk):
-            if not self._has_text and event.text:
-                self._has_text = True
-                self._metrics.first_token(time.monotonic() - self._started)
-        elif isinstance(event, Finished):
-            self._finished = True
-            self._metrics.generation_finished(event.usage, event.timings)
-        return self._form.feed(event)
 
     def _send(self) -> Iterator[bytes]:
         yield self._held or self._form.keep_alive
@@ -142,17 +168,17 @@ class Outgoing:
             yield self._fail(unexpected(failure))
 
     def _paced(self) -> Iterator[bytes]:
-        if self._finished:
+        if self._events.finished:
             return
         last = time.monotonic()
         for event in self._events:
-            data = self._take(event)
+            data = self._form.feed(event)
             if not data and time.monotonic() - last >= self._pace.padding:
                 data = self._form.keep_alive
             if data:
                 yield data
                 last = time.monotonic()
-            if self._finished:
+            if self._events.finished:
                 return
         raise GenerationFailed("the generation ended without an answer; send the request again")
 
@@ -167,12 +193,17 @@ class Outgoing:
         """Ends the watching, and the generation if it still runs; may be called again."""
         if self._watch is not None:
             self._watch.end()
-        if not self._finished:
-            self._finished = True
-            self._generation.cancel()
-        close = getattr(self._events, "close", None)
-        if close is not None:
-            close()
+        self._events.close()
+
+
+def _watch_client(generation: Generation) -> Watch | None:
+    watch: DisconnectWatch | None = request.environ.get(WATCH_KEY)
+    return None if watch is None else watch.watch(request.environ[SOCKET_KEY], generation.cancel)
+
+
+def _cache_header() -> dict[str, str]:
+    cache = cache_result()
+    return {"X-Cache": cache} if cache is not None else {}
 
 
 def _is_decisive(event: Event) -> bool:
@@ -208,6 +239,11 @@ class Responder:
             raise
         if whole and not form.streamed:
             outgoing.close()
-            return Response(outgoing.held, content_type=form.content_type)
-        headers = {**STREAM_HEADERS, "Content-Type": form.content_type}
+            return Response(outgoing.held, content_type=form.content_type, headers=_cache_header())
+        headers = {**STREAM_HEADERS, **_cache_header(), "Content-Type": form.content_type}
         return Response(outgoing, headers=headers)
+
+    def follow(self, generation: Generation) -> Passage:
+        """A generation's events, counted from now on, for whoever writes them as no response: on a WebSocket."""
+        replayed = take_cache_result() == "hit"
+        return Passage(generation, self._metrics, time.monotonic(), replayed)

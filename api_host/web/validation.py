@@ -34,12 +34,28 @@ class Shape(Generic[T]):
             the metadata ``hidden`` is accepted, but never suggested.
         across: the rules that no single type can tell, such as fields that need each other: takes the parsed
             object as it came, returns a sentence for each rule that is broken.
+        strict: whether ``"1"`` is no number; ``take`` is never strict, for forms have nothing but texts.
     """
 
-    def __init__(self, kind: type[T], across: Callable[[dict[str, Any]], list[str]] | None = None) -> None:
-        self._kind = kind
+    def __init__(
+        self,
+        kind: type[T],
+        across: Callable[[dict[str, Any]], list[str]] | None = None,
+        *,
+        strict: bool = True,
+    ) -> None:
+        self.kind = kind
         self._across = across
+        self._strict = strict
         self._adapter: TypeAdapter[T] = TypeAdapter(kind)
+
+    def schema(self) -> dict[str, Any]:
+        """The JSON schema of such a body (2020-12), with its own ``$defs``."""
+        return self._adapter.json_schema()
+
+    def take(self, fields: dict[str, Any]) -> T:
+        """The object that the fields of a form or of a query describe. Raises as ``read``."""
+        return self._checked(lambda: self._adapter.validate_python(fields), lambda: fields)
 
     def read(self, body: bytes) -> T:
         """The object that ``body`` (JSON) describes.
@@ -47,15 +63,21 @@ class Shape(Generic[T]):
         Raises:
             InvalidRequest: ``problems`` names everything that is wrong.
         """
+        return self._checked(
+            lambda: self._adapter.validate_json(body, strict=self._strict),
+            lambda: pydantic_core.from_json(body),
+        )
+
+    def _checked(self, validate: Callable[[], T], parsed: Callable[[], dict[str, Any]]) -> T:
         problems: list[str] = []
         try:
-            found = self._adapter.validate_json(body, strict=True)
+            found = validate()
         except ValidationError as failure:
-            problems = [_sentence(self._kind, error) for error in failure.errors(include_url=False)]
+            problems = [_sentence(self.kind, error) for error in failure.errors(include_url=False)]
             if not failure.errors(include_url=False, include_input=False)[0]["loc"]:
                 raise InvalidRequest(*problems) from None
         if self._across is not None:
-            problems += self._across(pydantic_core.from_json(body))
+            problems += self._across(parsed())
         if problems:
             raise InvalidRequest(*problems)
         return found

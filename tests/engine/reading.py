@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from api_host.engine.messages import Piece, RequestFinished
-from api_host.engine.process import RequestStream
+from api_host.engine.process import RequestStream, Worker
+from api_host.generation import GenerationRequest, Message, SamplingParams
+
+
+def begin(
+    worker: Worker, inputs: str | list[Message], sampling: SamplingParams, chat_format: str | None = None
+) -> RequestStream:
+    """A request to a worker."""
+    return worker.generate(GenerationRequest(inputs, sampling=sampling, chat_format=chat_format))
 
 
 def read(stream: RequestStream) -> tuple[dict[int, str], RequestFinished]:

@@ -22,7 +22,7 @@ from api_host.engine.messages import Load
 from api_host.engine.process import Worker
 from api_host.generation import SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
-from tests.engine.reading import read
+from tests.engine.reading import begin, read
 from tests.fakes.architectures import GENERATORS, WINDOW, write_random
 
 START = " ".join(["The quick brown fox jumps over the lazy dog."] * 6)
@@ -107,7 +107,7 @@ def test_a_worker_serves_a_recurrent_model_as_a_fresh_one_does(gguf_paths: dict[
 
     def generated(worker: Worker, prompt: str, n_tokens: int = 8) -> tuple[str, int]:
         greedy = SamplingParams(max_tokens=n_tokens, top_k=1, ignore_eos=True)
-        texts, finished = read(worker.generate(prompt, greedy))
+        texts, finished = read(begin(worker, prompt, greedy))
         return texts[0], finished.usage.cached_tokens
 
     worker = Worker.start(Load(str(gguf_paths["mamba"]), n_ctx=512, n_slots=3, n_threads=1))

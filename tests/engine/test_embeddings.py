@@ -14,7 +14,7 @@ from api_host.engine.process import Worker
 from api_host.errors import ContextLengthExceeded, InvalidRequest
 from api_host.generation import SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
-from tests.engine.reading import read
+from tests.engine.reading import begin, read
 from tests.fakes.architectures import write_random
 
 # Tokens of one text in batches of different sizes go through different kernels of llama.cpp.
@@ -52,10 +52,10 @@ def test_a_hundred_texts_in_one_request_equal_one_at_a_time(worker: Worker):
 
 def test_embedding_beside_running_text_changes_neither(worker: Worker):
     greedy = SamplingParams(max_tokens=200, top_k=1, ignore_eos=True)
-    alone = read(worker.generate("A cat sat on", greedy))[0]
+    alone = read(begin(worker, "A cat sat on", greedy))[0]
     vector = embed(worker, "zephyr")
     with ThreadPoolExecutor(1) as thread:
-        running = thread.submit(lambda: read(worker.generate("A cat sat on", greedy))[0])
+        running = thread.submit(lambda: read(begin(worker, "A cat sat on", greedy))[0])
         beside = [embed(worker, "zephyr") for _ in range(10)]
         assert running.result() == alone
     assert all(np.allclose(vector, other, atol=ROUNDING) for other in beside)
@@ -76,5 +76,5 @@ def test_other_architectures_embed_too(architecture: str, tmp_path: Path):
     assert not np.allclose(vectors[0], vectors[1], atol=0.01)
     if architecture == "bert":
         with pytest.raises(InvalidRequest, match="makes embeddings and no text"):
-            read(worker.generate("Hello", SamplingParams()))
+            read(begin(worker, "Hello", SamplingParams()))
     worker.stop()

@@ -16,7 +16,7 @@ from api_host.engine.messages import (
     send,
     to_worker_decoder,
 )
-from api_host.generation import Message, SamplingParams
+from api_host.generation import GenerationRequest, Message, SamplingParams
 
 
 def frames_of(message: Generate | Step, size: int) -> list[bytes]:
@@ -34,7 +34,8 @@ def frames_of(message: Generate | Step, size: int) -> list[bytes]:
 @pytest.mark.parametrize("size", [1, 7, 1 << 16])
 def test_a_request_arrives_as_it_was_sent(size: int):
     sampling = SamplingParams(stop=["世界"], logit_bias={5: -3.0}, seed=2**32 - 2)
-    sent = Generate(7, [Message("user", "Grüße 🌍")], sampling, "chatml", 100)
+    request = GenerationRequest([Message("user", "Grüße 🌍")], sampling=sampling, chat_format="chatml")
+    sent = Generate(7, request, 100)
     (frame,) = frames_of(sent, size)
     assert to_worker_decoder.decode(frame) == sent
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 
+from api_host.engine.bans import NoRepeatNgrams
 from api_host.engine.messages import Load, Piece, RequestFinished
-from api_host.engine.ngrams import NoRepeatNgrams
 from api_host.engine.process import Worker
 from api_host.errors import InvalidRequest
 from api_host.generation import Message, SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
-from tests.engine.reading import read
+from tests.engine.reading import begin, read
 
 CAPITAL = [Message("user", "What is the capital of France?")]
 
@@ -29,7 +29,7 @@ def worker() -> Iterator[Worker]:
 
 def answer(worker: Worker, **sampling: object) -> str:
     params = SamplingParams(**{"max_tokens": 200, "seed": 7, **sampling})  # type: ignore[arg-type]
-    return read(worker.generate(CAPITAL, params))[0][0]
+    return read(begin(worker, CAPITAL, params))[0][0]
 
 
 @pytest.mark.parametrize("top_k", [1, 40])
@@ -79,7 +79,7 @@ def test_what_is_no_grammar_is_refused_and_the_worker_goes_on(worker: Worker, sa
 def test_no_ngram_stands_twice(worker: Worker):
     def repeats(**sampling: object) -> bool:
         params = SamplingParams(max_tokens=150, top_k=1, ignore_eos=True, logprobs=0, **sampling)  # type: ignore[arg-type]
-        stream = worker.generate("A cat sat on", params)
+        stream = begin(worker, "A cat sat on", params)
         tokens: list[str] = []
         while not isinstance(event := stream.get(30), RequestFinished):
             if isinstance(event, Piece) and event.logprobs:
@@ -98,7 +98,7 @@ def test_no_ngram_stands_twice(worker: Worker):
 def test_guessing_from_the_text_changes_nothing(worker: Worker, sampling: dict):
     guessing = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_slots=4, n_threads=1, lookup=True))
     params = SamplingParams(max_tokens=300, ignore_eos=True, **sampling)
-    texts = [read(one.generate("A cat sat on", params))[0][0] for one in (worker, guessing)]
+    texts = [read(begin(one, "A cat sat on", params))[0][0] for one in (worker, guessing)]
     guessing.stop()
     assert texts[0] == texts[1]
 
@@ -113,7 +113,7 @@ def test_ngrams_are_banned_as_transformers_does():
 
 
 def test_logprobs_have_an_entry_a_token_and_sum_to_at_most_one(worker: Worker):
-    stream = worker.generate(CAPITAL, SamplingParams(max_tokens=20, top_k=1, logprobs=5))
+    stream = begin(worker, CAPITAL, SamplingParams(max_tokens=20, top_k=1, logprobs=5))
     text, entries = "", []
     while not isinstance(event := stream.get(30), RequestFinished):
         if isinstance(event, Piece):

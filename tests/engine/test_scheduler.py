@@ -9,6 +9,7 @@ import pytest
 
 from api_host.engine.messages import Piece, RequestAccepted, RequestFailed, RequestFinished
 from api_host.engine.scheduler import Scheduler
+from api_host.engine.sequence import Request
 from api_host.errors import ContextLengthExceeded, QueueFull
 from api_host.generation import SamplingParams
 from tests.fakes.llama import FakeLlama, FakeSampler, next_token, text_alone
@@ -32,7 +33,7 @@ class Run:
 
     def submit(self, id: int, prompt: array[int], n_ctx: int | None = None, **sampling: object) -> None:
         params = SamplingParams(**sampling)  # type: ignore[arg-type]
-        self.scheduler.submit(id, prompt, params, params.stop, n_ctx)
+        self.scheduler.submit(Request(id, prompt, params, params.stop, n_ctx or 1_000_000))
 
     def step(self) -> None:
         self.scheduler.step()

@@ -30,7 +30,7 @@ from api_host.errors import (
 from api_host.generation import Message, SamplingParams
 from api_host.gguf_header import CacheType
 from api_host.models.demo import DEMO_MODEL_PATH
-from tests.engine.reading import read
+from tests.engine.reading import begin, read
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def ask(question: str, *before: Message) -> list[Message]:
 
 
 def answer(worker: Worker, inputs: str | list[Message], **sampling: object) -> str:
-    return read(worker.generate(inputs, greedy(**sampling)))[0][0]
+    return read(begin(worker, inputs, greedy(**sampling)))[0][0]
 
 
 COUNTRIES = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Spain": "Madrid", "Germany": "Berlin"}
@@ -130,7 +130,7 @@ def test_greedy_is_the_same_through_the_chain_and_by_the_short_way(worker: Worke
 
 def test_choices_have_seeds_of_their_own(worker: Worker):
     params = SamplingParams(n=3, max_tokens=30, temperature=3.0, top_k=0, top_p=1.0, seed=1)
-    texts, finished = read(worker.generate("A cat sat on", params))
+    texts, finished = read(begin(worker, "A cat sat on", params))
     assert len(set(texts.values())) == 3
     assert finished.usage.completion_tokens <= 90
 
@@ -139,7 +139,7 @@ def test_a_stop_string_is_never_shown(worker: Worker):
     whole = answer(worker, ask("What is the capital of France?"))
     stop = whole[len(whole) // 2 : len(whole) // 2 + 4]
     pieces = []
-    stream = worker.generate(ask("What is the capital of France?"), greedy(stop=[stop]))
+    stream = begin(worker, ask("What is the capital of France?"), greedy(stop=[stop]))
     while not isinstance(event := stream.get(30), RequestFinished):
         if isinstance(event, Piece):
             pieces.append(event)
@@ -149,7 +149,7 @@ def test_a_stop_string_is_never_shown(worker: Worker):
 
 def test_a_named_format_overrides_the_models_own(worker: Worker):
     def n_prompt(chat_format: str | None) -> int:
-        stream = worker.generate(ask("Hello"), greedy(max_tokens=1), chat_format=chat_format)
+        stream = begin(worker, ask("Hello"), greedy(max_tokens=1), chat_format=chat_format)
         return read(stream)[1].usage.prompt_tokens
 
     assert n_prompt("chatml") != n_prompt(None)
@@ -159,28 +159,28 @@ def test_a_named_format_overrides_the_models_own(worker: Worker):
 
 def test_a_conversation_reads_only_what_is_new(worker: Worker):
     first = ask("Write a short story about a cat that steals food.")
-    story, finished = read(worker.generate(first, greedy()))
+    story, finished = read(begin(worker, first, greedy()))
     turn = ask("What is a zephyr?", *first, Message("assistant", story[0]))
-    _, second = read(worker.generate(turn, greedy()))
+    _, second = read(begin(worker, turn, greedy()))
     assert second.usage.cached_tokens >= finished.usage.prompt_tokens
     assert second.usage.cached_tokens < second.usage.prompt_tokens
 
 
 def test_a_prompt_that_is_too_long_is_refused_and_others_go_on(worker: Worker):
-    running = worker.generate("A cat sat on", greedy(max_tokens=200, ignore_eos=True))
+    running = begin(worker, "A cat sat on", greedy(max_tokens=200, ignore_eos=True))
     with pytest.raises(ContextLengthExceeded) as caught:
-        read(worker.generate("word " * 5000, greedy()))
+        read(begin(worker, "word " * 5000, greedy()))
     assert caught.value.details["n_ctx"] == 1024
     assert caught.value.details["n_prompt_tokens"] > 1024
     assert read(running)[1].usage.completion_tokens == 200
 
 
 def test_cancelling_frees_the_slot_for_the_next(worker: Worker):
-    endless = [worker.generate("A cat sat on", greedy(max_tokens=1000, ignore_eos=True)) for _ in range(4)]
+    endless = [begin(worker, "A cat sat on", greedy(max_tokens=1000, ignore_eos=True)) for _ in range(4)]
     for stream in endless:
         while not isinstance(stream.get(30), Piece):
             pass
-    next_one = worker.generate(ask("What is the capital of France?"), greedy())
+    next_one = begin(worker, ask("What is the capital of France?"), greedy())
     endless[0].cancel()
     assert "Paris" in read(next_one)[0][0]
     for stream in endless:
@@ -201,7 +201,7 @@ def test_killing_the_worker_ends_its_requests_at_once_with_a_reason():
     worker = Worker.start(
         Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_threads=1), on_exit=lambda _worker: died.set()
     )
-    streams = [worker.generate("A cat sat on", greedy(max_tokens=900, ignore_eos=True)) for _ in range(6)]
+    streams = [begin(worker, "A cat sat on", greedy(max_tokens=900, ignore_eos=True)) for _ in range(6)]
     while not isinstance(streams[0].get(30), Piece):
         pass
     os.kill(worker.pid, signal.SIGKILL)
@@ -212,7 +212,7 @@ def test_killing_the_worker_ends_its_requests_at_once_with_a_reason():
     assert time.monotonic() - killed < 2
     assert died.wait(2)
     with pytest.raises(WorkerDied):
-        read(worker.generate("Hello", greedy()))
+        read(begin(worker, "Hello", greedy()))
     worker.stop()
 
 
@@ -256,7 +256,7 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path):
 def test_stopping_leaves_no_process_and_no_thread():
     before = set(threading.enumerate())
     worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=512))
-    stream = worker.generate("A cat sat on", greedy(max_tokens=400, ignore_eos=True))
+    stream = begin(worker, "A cat sat on", greedy(max_tokens=400, ignore_eos=True))
     worker.stop()
     with pytest.raises(Cancelled):
         read(stream)

@@ -130,8 +130,10 @@ ARCHITECTURES: dict[str, Callable[[gguf.GGUFWriter], Shapes]] = {
 GENERATORS = ("mamba", "lfm2", "gemma3")
 
 
-def write_random(path: Path, architecture: str, vocabulary: Path, seed: int = 0) -> Path:
-    """Writes a GGUF of ``architecture`` with F32 weights; about 1 MB."""
+def write_random(
+    path: Path, architecture: str, vocabulary: Path, seed: int = 0, added: dict[str, np.ndarray] | None = None
+) -> Path:
+    """Writes a GGUF of ``architecture`` with F32 weights; about 1 MB. ``added`` is added to tensors by name."""
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, architecture)
     n_vocab = copy_vocabulary(gguf.GGUFReader(vocabulary), writer)
@@ -143,12 +145,35 @@ def write_random(path: Path, architecture: str, vocabulary: Path, seed: int = 0)
     writer.add_vocab_size(n_vocab)
     shapes = {"token_embd.weight": (n_vocab, WIDTH), **ARCHITECTURES[architecture](writer)}
     for name, shape in shapes.items():
-        writer.add_tensor(name, _weights(name, shape, random))
+        writer.add_tensor(name, _weights(name, shape, random) + (added or {}).get(name, np.float32(0)))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
     return path
+
+
+def write_adapter(path: Path, seed: int = 1, rank: int = 4, size: float = 1.0) -> dict[str, np.ndarray]:
+    """Writes a random LoRA adapter for a gemma3 of ``write_random``; returns what it adds to the weights."""
+    random = np.random.default_rng(seed)
+    writer = gguf.GGUFWriter(path, "gemma3")
+    writer.add_type("adapter")
+    writer.add_string("adapter.type", "lora")
+    writer.add_float32("adapter.lora.alpha", float(rank))
+    added = {}
+    for i in range(N_LAYER):
+        for name, (n_out, n_in) in {"attn_q": (N_HEAD * HEAD, WIDTH), "ffn_down": (WIDTH, N_FF)}.items():
+            tensor = f"blk.{i}.{name}.weight"
+            a = random.standard_normal((rank, n_in), np.float32) * np.float32(n_in**-0.5)
+            b = random.standard_normal((n_out, rank), np.float32) * np.float32(size * rank**-0.5)
+            writer.add_tensor(f"{tensor}.lora_a", a)
+            writer.add_tensor(f"{tensor}.lora_b", b)
+            added[tensor] = b @ a
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return added
 
 
 def _weights(name: str, shape: tuple[int, ...], random: np.random.Generator) -> np.ndarray:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 
-from api_host.engine.backend import DecodeFailed, Span
+from api_host.engine.backend import Adapters, DecodeFailed, Span
 
 N_VOCAB = 64
 EOG = 0
@@ -33,7 +33,7 @@ class FakeLlama:
         self.batches: list[list[Span]] = []
         self.n_copies = 0
 
-    def decode(self, spans: Iterable[Span]) -> None:
+    def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
         batch = list(spans)
         self.batches.append(batch)
         assert sum(len(span.tokens) for span in batch) <= self.n_batch, "the batch is too large"
@@ -73,7 +73,7 @@ class FakeLlama:
     def is_eog(self, token: int) -> bool:
         return token == EOG
 
-    def piece(self, token: int) -> bytes:
+    def piece(self, token: int, show_control: bool = False) -> bytes:
         return f"<{token}>".encode()
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from api_host.errors import Cancelled
+from api_host.errors import Cancelled, ModelFileNotFound
 from api_host.generation import (
     Accepted,
     Chunk,
@@ -19,6 +19,7 @@ from api_host.generation import (
     Usage,
     Vectors,
 )
+from api_host.models.details import ModelDetails
 
 Step = Event | Exception | float
 Script = Callable[[GenerationRequest | None], list[Step]]
@@ -71,8 +72,12 @@ class FakePipeline:
         self.script: Script = lambda request: answer("Hello", " there")
         self.refusal: Exception | None = None
         self.requests: list[GenerationRequest] = []
+        self.counted: list[GenerationRequest] = []
+        self.embedded: list[EmbeddingRequest] = []
         self.loads: list[tuple[str | None, LoadOptions]] = []
         self.unloaded: list[str] = []
+        self.pulled: list[str] = []
+        self.on_disk: dict[str, ModelDetails] = {}
         self.generations: list[FakeGeneration] = []
         self.known = [{"name": "demo", "status": "loaded"}]
 
@@ -82,9 +87,20 @@ class FakePipeline:
 
     def embed(self, request: EmbeddingRequest) -> FakeGeneration:
         """Each text's vector is its length."""
+        self.embedded.append(request)
         vectors = Vectors([[float(len(text))] for text in request.inputs])
         steps: list[Step] = [Accepted("demo", 0), vectors, Finished(Usage(prompt_tokens=7), Timings())]
         self.generations.append(FakeGeneration(steps))
+        return self.generations[-1]
+
+    def count(self, request: GenerationRequest) -> FakeGeneration:
+        """Every prompt has 5 tokens, as in ``answer``."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.counted.append(request)
+        self.generations.append(
+            FakeGeneration([Accepted("demo", 5), Finished(Usage(prompt_tokens=5), Timings())])
+        )
         return self.generations[-1]
 
     def load(self, model: str | None, options: LoadOptions) -> FakeGeneration:
@@ -102,6 +118,15 @@ class FakePipeline:
         if self.refusal is not None:
             raise self.refusal
         self.unloaded.append(model)
+
+    def pull(self, model: str) -> FakeGeneration:
+        self.pulled.append(model)
+        return self._play(None)
+
+    def details(self, model: str) -> ModelDetails:
+        if model not in self.on_disk:
+            raise ModelFileNotFound(f"{model} is not on this disk")
+        return self.on_disk[model]
 
     def canonical(self, model: str | None) -> str:
         return model or self.default_model or ""

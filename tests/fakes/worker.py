@@ -64,23 +64,25 @@ class FakeWorker:
         self.alive = True
         self.silent = False
         self.streams: list[FakeStream] = []
+        self.requests: list[tuple[Any, Any]] = []
         self._on_exit = on_exit
         self.stopped = threading.Event()
 
     def generate(
-        self, inputs: Any, sampling: Any, chat_format: str | None = None, n_ctx: int | None = None
+        self, request: Any, n_ctx: int | None = None, *, count_only: bool = False, adapters: Any = None
     ) -> FakeStream:
         if not self.alive:
             raise WorkerDied("the fake worker is dead")
         stream = FakeStream(n_ctx)
         self.streams.append(stream)
+        self.requests.append((request, adapters))
         if not self.silent:
             stream.say(RequestAccepted(1, 3))
             stream.say(Piece(1, 0, "Hi", 1, "stop"))
             stream.say(RequestFinished(1, Usage(3, 1), Timings()))
         return stream
 
-    def embed(self, texts: list[str]) -> FakeStream:
+    def embed(self, texts: list[str | list[int]], *, truncate: bool = False) -> FakeStream:
         stream = FakeStream(None)
         self.streams.append(stream)
         if not self.silent:

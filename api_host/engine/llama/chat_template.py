@@ -8,13 +8,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import jinja2
+import jinja2.meta
 from llama_cpp import llama_chat_format
 
+from api_host.engine.tool_prompt import as_template_dicts, with_tools
 from api_host.errors import InvalidRequest
-from api_host.generation import Message
+from api_host.generation import GenerationRequest
 
 
 @dataclass
@@ -54,21 +57,35 @@ class ChatTemplate:
         self._own: llama_chat_format.Jinja2ChatFormatter | None = None
         self._named: dict[str, Callable[..., Any]] | None = None
 
-    def render(self, messages: list[Message], chat_format: str | None = None) -> Prompt:
-        """The prompt of a chat, ready for the assistant's turn.
+    def render(self, request: GenerationRequest) -> Prompt:
+        """The prompt of a request's chat, ready for the assistant's turn, or in the midst of it (``continue_last``).
 
         Raises:
             InvalidRequest: an unknown format, a model without a template, or a chat the template refuses.
         """
+        assert not isinstance(request.inputs, str)
+        chat_format = request.chat_format
         formatter = self._formatter(chat_format)
-        chat = [{"role": message.role, "content": message.content} for message in messages]
+        continued = request.inputs[-1].content if request.continue_last else ""
+        messages = request.inputs[:-1] if request.continue_last else request.inputs
+        values = dict(request.template_values)
+        if chat_format is None and self._knows_tools:
+            values["tools"] = request.tools or None
+        else:
+            messages = with_tools(messages, request.tools)
         try:
-            answer = formatter(messages=chat)
+            answer = formatter(messages=as_template_dicts(messages), **values)
         except (ValueError, TypeError, KeyError, jinja2.TemplateError) as error:
             which = f"chat format {chat_format!r}" if chat_format else "the model's chat template"
             raise InvalidRequest(f"inputs: {which} refuses this chat: {error}") from error
         stop = [answer.stop] if isinstance(answer.stop, str) else list(answer.stop or ())
-        return Prompt(answer.prompt, stop if chat_format else [])
+        return Prompt(answer.prompt + continued, stop if chat_format else [])
+
+    @cached_property
+    def _knows_tools(self) -> bool:
+        """Whether the model's own template has a place for tools."""
+        parsed = self._own_formatter()._environment.environment.parse(self._source or "")
+        return "tools" in jinja2.meta.find_undeclared_variables(parsed)
 
     def _formatter(self, chat_format: str | None) -> Callable[..., Any]:
         if chat_format is None:
@@ -80,7 +97,7 @@ class ChatTemplate:
             raise InvalidRequest(f"options.chat_format: {chat_format!r} is not known; known are {names}")
         return self._named[chat_format]
 
-    def _own_formatter(self) -> Callable[..., Any]:
+    def _own_formatter(self) -> llama_chat_format.Jinja2ChatFormatter:
         if self._source is None:
             raise InvalidRequest(
                 "options.chat_format: this model carries no chat template; name a format such as chatml, "

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import llama_cpp
 
-from api_host.engine.backend import DecodeFailed, Span
+from api_host.engine.backend import Adapters, DecodeFailed, Span
+from api_host.engine.llama.adapters import LlamaAdapters
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
@@ -33,6 +34,7 @@ class LlamaContext:
         n_threads: threads of llama.cpp.
         cache_type: type of the KV cache's values.
         n_outputs: rows of logits that a slot may ask for in one decode.
+        rope_freq_base: of the rotary positions; None is the model's own. ``rope_freq_scale`` likewise.
 
     Raises:
         LoadError: no memory for the KV cache or the compute buffers.
@@ -47,6 +49,8 @@ class LlamaContext:
         n_threads: int,
         cache_type: CacheType = "f16",
         n_outputs: int = 1,
+        rope_freq_base: float | None = None,
+        rope_freq_scale: float | None = None,
     ) -> None:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = n_ctx * n_slots
@@ -56,6 +60,8 @@ class LlamaContext:
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = False
         params.type_k = params.type_v = _GGML_TYPES[cache_type]
+        params.rope_freq_base = rope_freq_base or 0.0
+        params.rope_freq_scale = rope_freq_scale or 0.0
         params.swa_full = False
         params.no_perf = True
         recent_errors.clear()
@@ -71,20 +77,25 @@ class LlamaContext:
         self._n_swa = model.n_swa
         self._batch = TokenBatch(self.n_batch, self.n_ctx)
         self.candidates = Candidates(model.n_vocab)
+        self.adapters = LlamaAdapters(model)
+        self._in_use: Adapters = ()
 
     @property
     def makes_text(self) -> bool:
         """False for models that only embed (they have no memory of a sequence)."""
         return bool(self._memory)
 
-    def decode(self, spans: Iterable[Span]) -> None:
-        """One ``llama_decode``; ``span.row`` is then where the first of its logits are.
+    def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
+        """One ``llama_decode`` with these adapters; ``span.row`` is then where the first of its logits are.
 
         llama.cpp puts sequences into one pass over the weights only when their ids ascend without a gap.
 
         Raises:
             DecodeFailed: llama.cpp's code is not 0; the cells of these slots are undefined.
         """
+        if adapters != self._in_use:
+            self.adapters.use(self.pointer, adapters)
+            self._in_use = adapters
         batch = self._batch
         batch.clear()
         for span in spans:

@@ -13,8 +13,18 @@ from functools import cached_property
 
 import llama_cpp
 
+from api_host.engine.messages import Load
+
 # ggml's levels; the bindings' own table of them is out of date.
 _LOG_WARN, _LOG_ERROR = 3, 4
+
+# By whether the file is mapped, and whether it is locked into memory.
+_LOAD_MODES = {
+    (False, False): llama_cpp.LLAMA_LOAD_MODE_NONE,
+    (True, False): llama_cpp.LLAMA_LOAD_MODE_MMAP,
+    (False, True): llama_cpp.LLAMA_LOAD_MODE_MLOCK,
+    (True, True): llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK,
+}
 
 recent_errors: deque[str] = deque(maxlen=8)
 
@@ -41,24 +51,31 @@ class LlamaModel:
 
     Args:
         path: the GGUF, or the first part of a split one.
+        load: how its weights get into memory, and on which GPUs; None is llama.cpp's own way.
         n_gpu_layers: layers on the GPU; -1 is all of them.
-        vocab_only: read metadata and vocabulary, no weights (milliseconds).
 
     Raises:
         LoadError: llama.cpp refused the file; some bad files make it abort the process instead.
     """
 
-    def __init__(self, path: str, n_gpu_layers: int = 0, vocab_only: bool = False) -> None:
+    def __init__(self, path: str, load: Load | None = None, n_gpu_layers: int = 0) -> None:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = n_gpu_layers
-        params.vocab_only = vocab_only
+        if load is not None:
+            params.load_mode = _LOAD_MODES[load.use_mmap, load.use_mlock]
+        if load is not None and load.main_gpu is not None:
+            params.split_mode, params.main_gpu = llama_cpp.LLAMA_SPLIT_MODE_NONE, load.main_gpu
+        elif load is not None and load.tensor_split is not None:
+            # llama.cpp keeps the pointer while it loads, and reads as many shares as there may be devices.
+            shares = (ctypes.c_float * llama_cpp.LLAMA_MAX_DEVICES)(*load.tensor_split)
+            params.tensor_split = shares
         recent_errors.clear()
         self.pointer = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not self.pointer:
             raise LoadError(" ".join(recent_errors) or "llama.cpp gave no reason")
         self.vocab = llama_cpp.llama_model_get_vocab(self.pointer)
-        self._pieces: dict[int, bytes] = {}
+        self._pieces: dict[tuple[int, bool], bytes] = {}
         self.metadata = self._read_metadata()
         self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.bos: int = llama_cpp.llama_vocab_bos(self.vocab)
@@ -156,15 +173,30 @@ class LlamaModel:
             raise ValueError(f"llama.cpp could not tokenize a text of {len(data)} bytes")
         return array("i", memoryview(tokens).cast("B").cast("i")[:count])
 
-    def piece(self, token: int) -> bytes:
-        """The bytes of a token as text; control tokens are empty."""
-        cached = self._pieces.get(token)
+    def text(self, tokens: array[int]) -> str:
+        """What the tokens spell, control tokens included."""
+        return b"".join(self.piece(token, show_control=True) for token in tokens).decode("utf-8", "replace")
+
+    @property
+    def infill_tokens(self) -> tuple[int, int, int] | None:
+        """What stands before the text, before what follows it, and before what belongs between; None without."""
+        vocab = self.vocab
+        tokens = (
+            llama_cpp.llama_vocab_fim_pre(vocab),
+            llama_cpp.llama_vocab_fim_suf(vocab),
+            llama_cpp.llama_vocab_fim_mid(vocab),
+        )
+        return tokens if min(tokens) >= 0 else None
+
+    def piece(self, token: int, show_control: bool = False) -> bytes:
+        """The bytes of a token as text; control tokens are empty unless they are to be shown."""
+        cached = self._pieces.get((token, show_control))
         if cached is not None:
             return cached
         buffer = ctypes.create_string_buffer(256)
-        length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, 256, 0, False)
+        length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, 256, 0, show_control)
         if length < 0:
             buffer = ctypes.create_string_buffer(-length)
-            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, -length, 0, False)
-        self._pieces[token] = piece = buffer.raw[:length]
+            length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, -length, 0, show_control)
+        self._pieces[token, show_control] = piece = buffer.raw[:length]
         return piece

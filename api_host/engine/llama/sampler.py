@@ -5,17 +5,18 @@ Knows nothing of sequences or slots: it is given the prompt, for the penalties, 
 
 from __future__ import annotations
 
+import itertools
 import math
 import secrets
 from array import array
 
 import llama_cpp
 
+from api_host.engine.bans import Ban, MinTokens, NoBadWords, NoRepeatNgrams
 from api_host.engine.llama.candidates import top_logprobs
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.grammar import Grammar, schema_grammar
 from api_host.engine.llama.model import LlamaModel
-from api_host.engine.ngrams import NoRepeatNgrams
 from api_host.errors import InvalidRequest
 from api_host.generation import SamplingParams
 
@@ -34,9 +35,7 @@ class LlamaSampler:
         bias = _bias(context.model, params)
         self._context = context.pointer
         self._candidates = context.candidates
-        self._ngrams = (
-            NoRepeatNgrams(params.no_repeat_ngram_size, prompt) if params.no_repeat_ngram_size else None
-        )
+        self._bans = _bans(context.model, params, prompt)
         self._grammar = _grammar(context.model, params)
         chain_params = llama_cpp.llama_sampler_chain_default_params()
         chain_params.no_perf = True
@@ -44,7 +43,7 @@ class LlamaSampler:
         n_vocab = context.model.n_vocab
         self._add_bias(n_vocab, bias)
         penalised = self._add_penalties(params, n_vocab, context.n_ctx)
-        rules = self._grammar or self._ngrams or penalised
+        rules = self._grammar or self._bans or penalised
         # Then the likeliest token is drawn, and finding it takes a tenth of the time of a chain.
         self._argmax = params.greedy and not rules and all(value <= 0 for value in bias.values())
         self._biased = frozenset(bias)
@@ -101,7 +100,7 @@ class LlamaSampler:
             token = int(self._candidates.logits(self._context, row).argmax())
             if token not in self._biased:
                 return token
-        if self._grammar is None and self._ngrams is None:
+        if self._grammar is None and not self._bans:
             return int(llama_cpp.llama_sampler_sample(self._chain, self._context, row))
         token = self._draw(row)
         if self._grammar is not None:
@@ -109,15 +108,15 @@ class LlamaSampler:
             if not self._grammar.allows(token, self._candidates):
                 token = self._draw(row, self._grammar)
             self._grammar.accept(token)
-        if self._ngrams is not None:
-            self._ngrams.accept(token)
+        for ban in self._bans:
+            ban.accept(token)
         llama_cpp.llama_sampler_accept(self._chain, token)
         return token
 
     def _draw(self, row: int, grammar: Grammar | None = None) -> int:
         candidates = self._candidates
         logits = candidates.logits(self._context, row)
-        candidates.fill(logits, self._ngrams.banned if self._ngrams is not None else ())
+        candidates.fill(logits, set().union(*(ban.banned for ban in self._bans)))
         if grammar is not None:
             grammar.apply(candidates)
         llama_cpp.llama_sampler_apply(self._chain, candidates.struct)
@@ -135,12 +134,30 @@ class LlamaSampler:
             self._chain = None
 
 
+def _bans(model: LlamaModel, params: SamplingParams, prompt: array[int]) -> list[Ban]:
+    """The rules that are on."""
+    bans: list[Ban] = []
+    if params.no_repeat_ngram_size:
+        bans.append(NoRepeatNgrams(params.no_repeat_ngram_size, prompt))
+    if params.bad_words:
+        for token in itertools.chain(*params.bad_words):
+            _check_token(model, token, "bad_words")
+        bans.append(NoBadWords(params.bad_words, prompt))
+    if params.min_tokens:
+        bans.append(MinTokens(params.min_tokens, model.eog_tokens))
+    return bans
+
+
+def _check_token(model: LlamaModel, token: int, name: str) -> None:
+    if not 0 <= token < model.n_vocab:
+        raise InvalidRequest(
+            f"parameters.{name}: {token} is no token of this model; it has 0 to {model.n_vocab - 1}"
+        )
+
+
 def _bias(model: LlamaModel, params: SamplingParams) -> dict[int, float]:
     for token in params.logit_bias:
-        if not 0 <= token < model.n_vocab:
-            raise InvalidRequest(
-                f"parameters.logit_bias: {token} is no token of this model; it has 0 to {model.n_vocab - 1}"
-            )
+        _check_token(model, token, "logit_bias")
     banned = dict.fromkeys(model.eog_tokens, -math.inf) if params.ignore_eos else {}
     return {**params.logit_bias, **banned}
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from api_host.engine.messages import EngineStats, Load, ModelInfo, WorkerEvent
-from api_host.generation import LoadOptions, Message, SamplingParams
+from api_host.generation import GenerationRequest, LoadOptions
 from api_host.models.pool.memory import Holder
 
 
@@ -40,13 +40,14 @@ class RunningWorker(Protocol):
 
     def generate(
         self,
-        inputs: str | list[Message],
-        sampling: SamplingParams,
-        chat_format: str | None = None,
+        request: GenerationRequest,
         n_ctx: int | None = None,
+        *,
+        count_only: bool = False,
+        adapters: list[tuple[str, float]] | None = None,
     ) -> Answer: ...
 
-    def embed(self, texts: list[str]) -> Answer: ...
+    def embed(self, texts: list[str | list[int]], *, truncate: bool = False) -> Answer: ...
 
     def stop(self, timeout: float = ...) -> None: ...
 

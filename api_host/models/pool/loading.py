@@ -145,6 +145,13 @@ class Loading:
             queue_limit=config.queue_limit,
             cache_type=config.cache_type,
             lookup=config.lookup,
+            n_batch=config.n_batch,
+            use_mmap=config.use_mmap,
+            use_mlock=config.use_mlock,
+            tensor_split=config.tensor_split,
+            main_gpu=config.main_gpu,
+            rope_freq_base=config.rope_freq_base,
+            rope_freq_scale=config.rope_freq_scale,
         )
 
     def _note_worker(self, worker: RunningWorker) -> None:

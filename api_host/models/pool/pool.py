@@ -66,7 +66,7 @@ class ModelPool:
         on_downloaded: Callable[[int], None] = _ignore,
     ) -> None:
         self._config = config
-        self._source = source
+        self.source = source
         self._start_worker = start_worker
         self._on_loaded = on_loaded
         self._on_failed = on_failed
@@ -217,7 +217,7 @@ class ModelPool:
             f"loading {entry.name} failed inside the host; its log says why"
         )
         try:
-            path = loading.fetch(self._source)
+            path = loading.fetch(self.source)
             self._join_twin(entry, path)
             self._residents.make_room(entry, loading, loading.estimate(path))
             outcome = self._start(loading, path)

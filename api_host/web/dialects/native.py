@@ -7,11 +7,14 @@ Knows its fields and its shapes; what they do is the pipeline's. The defaults of
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
+from annotated_types import MaxLen
 from flask import Blueprint, Response, request
 
 from api_host.generation import (
+    MAX_ADAPTERS,
+    Adapter,
     EmbeddingRequest,
     GenerationRequest,
     LoadOptions,
@@ -20,6 +23,8 @@ from api_host.generation import (
 from api_host.web.answers import EmbeddingAnswer, LoadAnswer, TextAnswer, answer_format
 from api_host.web.body import read_json
 from api_host.web.chat import chat_problems, messages
+from api_host.web.dialect import Dialect, Operation
+from api_host.web.failures import ERROR_SCHEMA, error_response
 from api_host.web.naming import LoadFields, NamedModel, naming_problems
 from api_host.web.streaming import Generation, Responder
 from api_host.web.validation import Shape, shown
@@ -40,9 +45,10 @@ class Pipeline(Protocol):
 
 @dataclass
 class Options(LoadFields):
-    """``options`` of a request: how the model is loaded, and the chat template of this request alone."""
+    """``options`` of a request: how the model is loaded; of this request alone its chat template and adapters."""
 
     chat_format: str | None = None
+    lora: Annotated[list[Adapter], MaxLen(MAX_ADAPTERS)] | None = None
 
 
 @dataclass
@@ -56,8 +62,12 @@ class Body(NamedModel):
     stream: bool = field(default=False)
 
 
-def blueprint(pipeline: Pipeline, responder: Responder) -> Blueprint:
-    """The dialect's routes on this pipeline."""
+def dialect(pipeline: Pipeline, responder: Responder) -> Dialect:
+    """The dialect on this pipeline."""
+    return Dialect(_routes(pipeline, responder), error_response, OPERATIONS, error_schema=ERROR_SCHEMA)
+
+
+def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
     native = Blueprint("native", __name__)
 
     @native.post("/")
@@ -81,6 +91,7 @@ def blueprint(pipeline: Pipeline, responder: Responder) -> Blueprint:
                 sampling=sampling,
                 options=options.load_options(),
                 chat_format=options.chat_format,
+                lora=options.lora,
             )
         )
         return responder.respond(generation, answer_format(body.stream, TextAnswer(sampling.n)))
@@ -130,3 +141,10 @@ def _texts_problems(inputs: Any) -> list[str]:
 
 
 SHAPE = Shape(Body, body_problems)
+
+ANSWER_SCHEMA = {"type": "object", "properties": {"model": {"type": "string"}}, "required": ["model"]}
+_MEDIA = ("application/json", "text/event-stream")
+OPERATIONS = (
+    Operation("POST", "/api", "Generate text, embed texts, or load a model", SHAPE, ANSWER_SCHEMA, _MEDIA),
+    Operation("POST", "/", "The same as POST /api", SHAPE, ANSWER_SCHEMA, _MEDIA),
+)

@@ -1,0 +1,82 @@
+"""The JSON schema that holds a model to calling a function: the form which ``OutputParser(forced=True)`` reads.
+
+Knows what llama.cpp's converter of schemas to grammars can do: it keeps the order of properties, and it names rules
+after the last word of a reference, so references of all functions need names of their own.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from api_host.errors import InvalidRequest
+
+
+def forced_call_schema(tools: list[dict[str, Any]], name: str | None, parallel: bool) -> dict[str, Any]:
+    """The schema for ``SamplingParams.json_schema``.
+
+    Args:
+        tools: functions as OpenAI describes them: ``{"type": "function", "function": {"name", "parameters"}}``.
+        name: the function to call; None: any of them.
+        parallel: whether the answer is a list of at least one call; else it is one call.
+
+    Raises:
+        InvalidRequest: no tool has this name, there is none, or a schema refers to what is not there.
+    """
+    functions = [tool["function"] for tool in tools if name in (None, tool["function"]["name"])]
+    if not functions:
+        known = ", ".join(tool["function"]["name"] for tool in tools) or "none, for tools is empty"
+        raise InvalidRequest(f"tool_choice: there is no function {name or 'to call'}; allowed: {known}")
+    definitions: dict[str, Any] = {}
+    calls = [_call(function, definitions) for function in functions]
+    schema = calls[0] if len(calls) == 1 else {"oneOf": calls}
+    if parallel:
+        schema = {"type": "array", "items": schema, "minItems": 1}
+    return {**schema, "$defs": definitions} if definitions else schema
+
+
+def _call(function: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    parameters = function.get("parameters") or {"type": "object"}
+    arguments = _Hoisting(function["name"], parameters, definitions).moved(parameters)
+    return {
+        "type": "object",
+        "properties": {"name": {"const": function["name"]}, "arguments": arguments},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }
+
+
+class _Hoisting:
+    """Moves what the references in one function's schema point to up to the definitions of the whole."""
+
+    def __init__(self, function: str, root: dict[str, Any], definitions: dict[str, Any]) -> None:
+        self._function, self._root, self._definitions = function, root, definitions
+        self._names: dict[str, str] = {}
+
+    def moved(self, schema: Any) -> Any:
+        """The schema with its references on the definitions of the whole; its own definitions left out."""
+        if isinstance(schema, list):
+            return [self.moved(item) for item in schema]
+        if not isinstance(schema, dict):
+            return schema
+        reference = schema.get("$ref")
+        if isinstance(reference, str):
+            return {"$ref": f"#/$defs/{self._name(reference)}"}
+        return {key: self.moved(item) for key, item in schema.items() if key not in ("$defs", "definitions")}
+
+    def _name(self, reference: str) -> str:
+        if reference not in self._names:
+            name = self._names[reference] = f"ref-{len(self._definitions)}"
+            self._definitions[name] = {}
+            self._definitions[name] = self.moved(self._target(reference))
+        return self._names[reference]
+
+    def _target(self, reference: str) -> Any:
+        place: Any = self._root
+        start, *path = reference.split("/")
+        for step in path if start == "#" else [None]:
+            place = place.get(step) if isinstance(place, dict) else None
+        if not isinstance(place, dict):
+            raise InvalidRequest(
+                f"tools: the parameters of {self._function} refer to {reference[:60]}, which is not in them"
+            )
+        return place

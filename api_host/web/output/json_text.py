@@ -1,0 +1,98 @@
+"""JSON read as it arrives: where a value ends, and its text; what it means is left to the reader of a call.
+
+Knows the brackets, strings and scalars of RFC 8259, and no key.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from api_host.web.output.arriving import Arriving, Reading
+
+_STRING_RUN = re.compile(r'[^"\\]+')
+_OUTSIDE_RUN = re.compile(r"[\s\w,:.+-]+", re.ASCII)
+_SCALAR_RUN = re.compile(r"[\w.+-]+", re.ASCII)
+_CLOSING = {"{": "}", "[": "]"}
+
+
+class NoCall(Exception):
+    """What is being read is no call of a tool: it is text."""
+
+
+def expect(source: Arriving, character: str) -> Reading[None]:
+    """Reads whitespace and one character. Raises NoCall when it is another one."""
+    if (yield from source.skip_space()) != character:
+        raise NoCall
+    source.take(1)
+
+
+def text_of_value(source: Arriving) -> Reading[str]:
+    """Reads one JSON value and returns its text. Raises NoCall when it is none, or ends too early."""
+    pieces: list[str] = []
+    yield from value(source, pieces.append)
+    return "".join(pieces)
+
+
+def string(source: Arriving) -> Reading[str]:
+    """Reads whitespace and a JSON string, and returns what it says. Raises NoCall."""
+    if (yield from source.skip_space()) != '"':
+        raise NoCall
+    return str(parsed((yield from text_of_value(source))))
+
+
+def parsed(text: str) -> Any:
+    """The value of a JSON text, with line breaks in strings allowed. Raises NoCall."""
+    try:
+        return json.loads(text, strict=False)
+    except ValueError:
+        raise NoCall from None
+
+
+def value(source: Arriving, show: Callable[[str], None]) -> Reading[None]:
+    """Reads one JSON value, showing its text in pieces as they arrive. Raises NoCall where it breaks."""
+    open_brackets: list[str] = []
+    while True:
+        character = yield from source.peek()
+        if character == '"':
+            yield from _string_text(source, show)
+        elif character in _CLOSING:
+            open_brackets.append(_CLOSING[character])
+            show(source.take(1))
+        elif open_brackets and character == open_brackets[-1]:
+            open_brackets.pop()
+            show(source.take(1))
+        elif open_brackets:
+            show(source.take(_run(_OUTSIDE_RUN, source.unread)))
+        else:
+            yield from _scalar(source, show)
+        if not open_brackets:
+            return
+
+
+def _string_text(source: Arriving, show: Callable[[str], None]) -> Reading[None]:
+    show(source.take(1))
+    while (character := (yield from source.peek())) != '"':
+        if character == "\\":
+            show(source.take(1))
+            if not (yield from source.peek()):
+                raise NoCall
+            show(source.take(1))
+        else:
+            show(source.take(_run(_STRING_RUN, source.unread)))
+    show(source.take(1))
+
+
+def _scalar(source: Arriving, show: Callable[[str], None]) -> Reading[None]:
+    show(source.take(_run(_SCALAR_RUN, source.unread)))
+    while _SCALAR_RUN.match((yield from source.peek())):
+        show(source.take(_run(_SCALAR_RUN, source.unread)))
+
+
+def _run(pattern: re.Pattern[str], text: str) -> int:
+    found = pattern.match(text)
+    if found is None:
+        raise NoCall
+    return found.end()

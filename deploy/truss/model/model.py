@@ -1,0 +1,120 @@
+"""The ``Model`` that a Truss server loads and asks: ``POST /predict`` of an API Host inside the same container.
+
+Knows what a Truss server calls and what it expects back. The route, its arguments and its errors are the host's: each
+request goes to it as it came, over the loopback, so that a pushed Truss and a host answer alike.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import requests
+
+from api_host import ApiHost
+
+RECORD_SEPARATOR = "\x1e"
+"""Stands before the JSON of an error that comes after the first text of a stream."""
+
+
+class PredictError(Exception):
+    """A request that cannot be answered: one sentence with cause and cure, and the host's HTTP ``status``."""
+
+    def __init__(self, sentence: str, status: int) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Model:
+    """What Truss makes one of in each replica.
+
+    Args:
+        **kwargs: ``config`` is the parsed config.yaml, whose ``model_metadata.api_host`` are settings of the host;
+            ``secrets`` may have ``hf_access_token``. What else Truss passes is not needed.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        metadata = kwargs.get("config", {}).get("model_metadata") or {}
+        self._settings: dict[str, Any] = dict(metadata.get("api_host") or {})
+        secrets = kwargs.get("secrets") or {}
+        hub_token = secrets["hf_access_token"] if "hf_access_token" in secrets else None
+        if hub_token:
+            self._settings["hub_token"] = hub_token
+        self._host: ApiHost | None = None
+        self._session = requests.Session()
+
+    def load(self) -> None:
+        """Starts the host, without a tunnel, and returns when its model is downloaded and loaded.
+
+        Raises:
+            api_host_client.ModelError: the model cannot be had; the type and the sentence say why.
+        """
+        self._host = ApiHost(**{"tunnel": False, "port": 0, **self._settings}).start()
+        self._session.headers["Authorization"] = f"Bearer {self._host.access_token}"
+        model = self._host.config.model
+        if model is not None:
+            with self._host.client() as client:
+                client.load(model, progress=False)
+
+    def stop(self) -> None:
+        """Ends the host and its model; a server that only ends its process need not call it."""
+        self._session.close()
+        if self._host is not None:
+            self._host.stop()
+
+    def predict(self, request: dict[str, Any]) -> Iterator[str] | dict[str, Any]:
+        """Answers one request, the body of ``POST /predict``.
+
+        Returns:
+            The text in pieces, or ``{"output": ...}`` with ``"stream": false``.
+
+        Raises:
+            PredictError: it cannot be answered. Where fastapi is installed, as in a Truss server, its
+                ``HTTPException`` with the same sentence and status, which that server passes on to the client.
+                In a stream it may come after some text.
+        """
+        if self._host is None:
+            raise _failure("the model is not loaded yet; try again soon", 503)
+        response = self._session.post(f"{self._host.local_url}/predict", json=request, stream=True)
+        if response.status_code != requests.codes.ok:
+            with response:
+                raise _failure(response.json()["error"], response.status_code)
+        if response.headers["Content-Type"].startswith("text/plain"):
+            return _pieces(response)
+        with response:
+            answer: dict[str, Any] = response.json()
+        if "error" in answer:
+            raise _failure(answer["error"], answer["status"])
+        return answer
+
+
+def _pieces(response: requests.Response) -> Iterator[str]:
+    """The text as it comes; closing the iterator ends the generation.
+
+    Leading spaces are the host's sign of life, sent while its model loads; the text begins after them.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    begun = False
+    with response:
+        for data in response.iter_content(None):
+            text, separator, record = decoder.decode(data).partition(RECORD_SEPARATOR)
+            if not begun:
+                text = text.lstrip(" ")
+            begun = begun or bool(text)
+            if text:
+                yield text
+            if separator:
+                rest = b"".join(response.iter_content(None)).decode()
+                error = json.loads(record + rest)
+                raise _failure(error["error"], error["status"])
+
+
+def _failure(sentence: str, status: int) -> Exception:
+    try:
+        from fastapi import HTTPException
+    except ImportError:
+        return PredictError(sentence, status)
+    failure: Exception = HTTPException(status_code=status, detail=sentence)
+    return failure

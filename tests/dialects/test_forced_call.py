@@ -1,0 +1,118 @@
+"""The schema that forces a call: what it allows, and that llama.cpp holds the demo model to it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import requests
+from llama_cpp import llama_grammar
+
+from api_host import ApiHost
+from api_host.errors import InvalidRequest
+from api_host.web.output import CallArguments, CallStarted, OutputParser, forced_call_schema
+
+SIZES = ["small", "large"]
+
+
+def function(name: str, parameters: dict[str, Any] | None) -> dict[str, Any]:
+    found: dict[str, Any] = {"name": name}
+    return {"type": "function", "function": found | ({"parameters": parameters} if parameters else {})}
+
+
+def an_object(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": list(properties), **more}
+
+
+PAINT = function("paint_it", an_object({"size": {"enum": SIZES}, "on": {"type": "boolean"}}))
+WIPE = function("wipe", an_object({"far": {"$ref": "#/$defs/Far"}}, **{"$defs": {"Far": {"enum": SIZES}}}))
+DROP = function("drop", an_object({"far": {"$ref": "#/$defs/Far"}}, **{"$defs": {"Far": {"type": "null"}}}))
+TREE = function(
+    "grow",
+    an_object(
+        {"tree": {"$ref": "#/$defs/A_Tree"}},
+        **{
+            "$defs": {
+                "A_Tree": {
+                    "anyOf": [{"type": "null"}, {"type": "array", "items": {"$ref": "#/$defs/A_Tree"}}]
+                }
+            }
+        },
+    ),
+)
+NOTHING = function("nothing", None)
+TOOLS = [PAINT, WIPE, DROP, TREE, NOTHING]
+
+
+def forced(host: ApiHost, schema: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The calls, (name, arguments), that the demo model makes under a schema."""
+    body = {
+        "inputs": [{"role": "user", "content": "What is the capital of France?"}],
+        "parameters": {"json_schema": schema, "max_tokens": 300, "seed": 1},
+    }
+    answer = requests.post(
+        f"{host.local_url}/api",
+        json=body,
+        headers={"Authorization": f"Bearer {host.access_token}"},
+        timeout=30,
+    )
+    assert answer.status_code == 200, answer.text
+    parser = OutputParser(tools=True, forced=True)
+    parts = parser.feed(answer.json()["answer"]["content"]) + parser.finish()
+    names = [part.name for part in parts if isinstance(part, CallStarted)]
+    texts = [part.text for part in parts if isinstance(part, CallArguments)]
+    assert len(parts) == 2 * len(names) == 2 * len(texts), parts
+    return [(name, json.loads(text)) for name, text in zip(names, texts, strict=True)]
+
+
+def test_the_model_calls_the_one_function_that_it_is_held_to(demo_host: ApiHost) -> None:
+    [(name, arguments)] = forced(demo_host, forced_call_schema(TOOLS, "paint_it", parallel=False))
+    assert name == "paint_it" and list(arguments) == ["size", "on"]
+    assert arguments["size"] in SIZES and isinstance(arguments["on"], bool)
+
+
+def test_references_of_each_function_stay_its_own(demo_host: ApiHost) -> None:
+    both = [WIPE, DROP]
+    [(_, wiped)] = forced(demo_host, forced_call_schema(both, "wipe", parallel=False))
+    [(_, dropped)] = forced(demo_host, forced_call_schema(both, "drop", parallel=False))
+    assert wiped["far"] in SIZES and dropped == {"far": None}
+    [(name, either)] = forced(demo_host, forced_call_schema(both, None, parallel=False))
+    assert either == {"far": None} if name == "drop" else either["far"] in SIZES
+
+
+def test_any_function_may_be_called_in_a_list_of_at_least_one(demo_host: ApiHost) -> None:
+    small = [function("a", an_object({"x": {"enum": [1]}})), function("b", an_object({"x": {"enum": [2]}}))]
+    calls = forced(demo_host, {**forced_call_schema(small, None, parallel=True), "maxItems": 3})
+    assert 1 <= len(calls) <= 3
+    assert all((name, arguments["x"]) in (("a", 1), ("b", 2)) for name, arguments in calls)
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("name", [None, *(tool["function"]["name"] for tool in TOOLS)])
+def test_every_schema_becomes_a_grammar_that_llama_cpp_parses(name: str | None, parallel: bool) -> None:
+    schema = forced_call_schema(TOOLS, name, parallel)
+    source = llama_grammar.json_schema_to_gbnf(json.dumps(schema))
+    rules = {line.partition(" ::= ")[0] for line in source.splitlines()}
+    assert all(rule.replace("-", "").isalnum() for rule in rules)
+    name_first, arguments_behind = source.find('"\\"name\\""'), source.find('"\\"arguments\\""')
+    assert name_first >= 0 and arguments_behind >= 0
+    assert json.loads(json.dumps(schema)) == schema
+
+
+def test_tools_are_not_changed() -> None:
+    before = json.dumps(TOOLS)
+    forced_call_schema(TOOLS, None, parallel=True)
+    assert json.dumps(TOOLS) == before
+
+
+def test_what_cannot_be_forced_is_told() -> None:
+    with pytest.raises(
+        InvalidRequest, match=r"tool_choice: there is no function fly; allowed: paint_it, wipe"
+    ):
+        forced_call_schema(TOOLS, "fly", parallel=False)
+    with pytest.raises(InvalidRequest, match="tool_choice: there is no function to call; allowed: none"):
+        forced_call_schema([], None, parallel=False)
+    lost = function("f", an_object({"a": {"$ref": "#/$defs/Gone"}}))
+    with pytest.raises(InvalidRequest, match="tools: the parameters of f refer to #/\\$defs/Gone"):
+        forced_call_schema([lost], None, parallel=False)
