@@ -18,9 +18,9 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from api_host.config_file import ConfigFile
 from api_host.generation import MAX_ADAPTERS
 from api_host.gguf_header import CacheType
-from api_host.llm_api_config import LlmApiSource
 
 Auto = Literal["auto"]
 
@@ -36,8 +36,9 @@ _REDIS_URL = re.compile(
 class HostConfig(BaseSettings):
     """What ``ApiHost(...)`` takes, by the same names.
 
-    ``model`` is the default model's reference (None: each request names its own). ``token`` None makes a new
-    one. ``address``/``port`` is where the server listens; a taken port moves on to the next free one.
+    ``config_file`` is read when it is there, or when it was named; "" reads none. ``model`` is the default
+    model's reference (None: each request names its own). ``token`` None makes a new one. ``address``/``port`` is where
+    the server listens; a taken port moves on to the next free one.
     ``ctx_length`` is in tokens a sequence, ``parallel`` the sequences a model runs at once (auto: 4 on a CPU, 8 on a
     GPU). ``cache_type`` is that of the KV cache's values; ``lookup`` guesses tokens from earlier places of a text.
     ``models_dir`` None is the Hugging Face cache. ``convert`` makes GGUFs of GGML files from before them.
@@ -47,18 +48,19 @@ class HostConfig(BaseSettings):
     ``chat_format``, ``seed`` and ``lora`` are taken by requests that name none; ``lora`` only by those to the default
     model. ``cache`` keeps the answers of requests that are answered the same each time: "memory", or a Redis URL with
     the extra ``redis`` (None or "off": nowhere). ``cache_max_bytes`` bounds all of them in memory, and each one in
-    Redis. ``n_batch`` is the most tokens of one decode. ``tensor_split`` is each GPU's share of the layers (None: by
+    Redis. ``prefix_memory`` is the bytes of host memory in which prefixes wait that have lost their slot (auto: a tenth
+    of what is free). ``n_batch`` is the most tokens of one decode. ``tensor_split`` is each GPU's share of the layers (None: by
     their free memory), ``main_gpu`` puts all of them on one. The ``rope_freq`` settings override the GGUF's own.
     """
 
     model_config = SettingsConfigDict(
         env_prefix="API_HOST_",
-        yaml_file="config.yaml",
         extra="forbid",
         hide_input_in_errors=True,
         protected_namespaces=(),
     )
 
+    config_file: str = "config.yaml"
     model: str | None = None
     use_token: bool = True
     token: SecretStr | None = None
@@ -71,6 +73,7 @@ class HostConfig(BaseSettings):
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     cache_type: CacheType = "f16"
     lookup: bool = False
+    prefix_memory: Annotated[int, Field(ge=0)] | Auto = "auto"
     n_batch: Annotated[int, Field(ge=32, le=65_536)] | None = None
     use_mmap: bool = True
     use_mlock: bool = False
@@ -89,7 +92,7 @@ class HostConfig(BaseSettings):
     queue_limit: Annotated[int, Field(ge=1, le=10_000)] = 100
     hub_token: SecretStr | None = None
     stall_timeout: Annotated[float, Field(gt=0)] = 60.0
-    cache: Annotated[str | None, Field(repr=False)] = None
+    cache: str | None = Field(default=None, repr=False)
     cache_max_bytes: Annotated[int, Field(ge=1)] = 64_000_000
     cache_max_age: Annotated[float, Field(gt=0, le=31_536_000)] = 86_400.0
     load_cooldown: Annotated[float, Field(gt=0)] = 10.0
@@ -126,7 +129,7 @@ class HostConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, LlmApiSource(settings_cls)
+        return init_settings, env_settings, ConfigFile(settings_cls)
 
     @classmethod
     def from_arguments(cls, **arguments: Any) -> HostConfig:

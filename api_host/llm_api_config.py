@@ -2,7 +2,7 @@
 
 Knows that system's keys and what they mean here; what the settings do is ``config``'s and the host's. A key that is
 on no list is an error with its name; one that has no meaning on today's llama.cpp is left out with a warning that
-says why. The two spellings of a file may be mixed: keys that are not LLM API's are the host's own.
+says why.
 """
 
 from __future__ import annotations
@@ -13,12 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    YamlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api_host.errors import InvalidRequest
 
@@ -141,23 +136,16 @@ class LlmApiSettings(BaseSettings):
         return env_settings, init_settings
 
 
-class LlmApiSource(YamlConfigSettingsSource):
-    """``config.yaml`` in either spelling, and the ``LLM_API_*`` variables over it.
+def read_settings(file: dict[str, Any]) -> LlmApiSettings:
+    """The settings of a file's keys and of the environment over them.
 
     Raises:
-        InvalidRequest: when it is called; ``problems`` has a sentence for each key that is wrong.
+        InvalidRequest: ``problems`` has a sentence for each key that is wrong.
     """
-
-    def __call__(self) -> dict[str, Any]:
-        own = dict(super().__call__())
-        theirs = {name: own.pop(name) for name in LlmApiSettings.model_fields if name in own}
-        settings = _read(theirs)
-        above = self.current_state.get("models_dir")
-        found, problems = translated(settings, Path(above) if above is not None else None)
-        problems += [f"{name}: LLM API's keys set it too; keep it, or those" for name in found if name in own]
-        if problems:
-            raise InvalidRequest(*problems)
-        return {**own, **found}
+    try:
+        return LlmApiSettings(**file)
+    except ValidationError as failure:
+        raise InvalidRequest(*[_sentence(dict(problem)) for problem in failure.errors()]) from None
 
 
 def translated(settings: LlmApiSettings, models_dir: Path | None = None) -> tuple[dict[str, Any], list[str]]:
@@ -265,13 +253,6 @@ def _below(folder: Path | None, path: str, problems: list[str]) -> str:
         problems.append("model_params.lora_path: lies outside of models_dir; put the adapter's GGUF below it")
         return path
     return Path(path).relative_to(folder.expanduser().absolute()).as_posix()
-
-
-def _read(file: dict[str, Any]) -> LlmApiSettings:
-    try:
-        return LlmApiSettings(**file)
-    except ValidationError as failure:
-        raise InvalidRequest(*[_sentence(dict(problem)) for problem in failure.errors()]) from None
 
 
 def _sentence(problem: dict[str, Any]) -> str:

@@ -6,7 +6,10 @@ its own, so that several live in one process.
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -22,6 +25,30 @@ if TYPE_CHECKING:
 _FIRST_TOKEN_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900)
 _PER_TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.5)
 _REQUEST_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
+
+# Blueprints whose routes only look at the host: who keeps an eye on it makes no request of a model.
+_LOOKING_ON = ("host", "models", "page")
+_FIRST_FAILED_STATUS = 400
+_CANCELLED_STATUS = 499
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A request that failed: its route and status, one sentence, and when, by ``time.monotonic``."""
+
+    route: str
+    status: int
+    message: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Requests that have ended, tokens that were generated, and the failure that came last."""
+
+    requests: int
+    tokens: int
+    last_failure: Failure | None
 
 
 class Metrics:
@@ -62,12 +89,35 @@ class Metrics:
         )
         for kind in ("prompt", "cached", "completion"):
             self._tokens.labels(kind)
+        self._lock = threading.Lock()
+        self._totals = Totals(0, 0, None)
         self._registry.register(_EngineGauges(self))
 
-    def request_finished(self, dialect: str, route: str, status: int, seconds: float) -> None:
-        """A request has ended with ``status`` (of a late error, the error's), ``seconds`` after its head came."""
+    def request_finished(
+        self, dialect: str, route: str, status: int, seconds: float, message: str | None = None
+    ) -> None:
+        """A request has ended with ``status`` (of a late error, the error's), ``seconds`` after its head came.
+
+        ``message`` says why it failed.
+        """
         self._requests.labels(dialect, route, str(status)).inc()
         self._seconds.observe(seconds)
+        if dialect in _LOOKING_ON:
+            return
+        with self._lock:
+            last = self._totals.last_failure
+            if status >= _FIRST_FAILED_STATUS and status != _CANCELLED_STATUS:
+                last = Failure(route, status, message or f"status {status}", time.monotonic())
+            self._totals = replace(self._totals, requests=self._totals.requests + 1, last_failure=last)
+
+    def tokens_came(self, n: int) -> None:
+        """``n`` more tokens of a generation that runs have come."""
+        with self._lock:
+            self._totals = replace(self._totals, tokens=self._totals.tokens + n)
+
+    def totals(self) -> Totals:
+        """What has happened so far, in a few figures for people."""
+        return self._totals
 
     def first_token(self, seconds: float) -> None:
         """The first text of a request came ``seconds`` after the request's head."""

@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from api_host.host import ApiHost
+from tests.fakes.house import House
 from tests.fakes.pool_ground import Ground
 
 SETTLE_S = 3.0
@@ -74,3 +75,12 @@ def leaves_nothing() -> Iterator[Callable[[], None]]:
 
 def _children() -> set[psutil.Process]:
     return set(psutil.Process().children(recursive=True))
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> Iterator[House]:
+    house = House(tmp_path)
+    yield house
+    house.workers.gate.set()
+    house.source.gate.set()
+    house.pool.stop()

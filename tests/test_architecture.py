@@ -21,6 +21,8 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "com
 EVERYBODY_MAY_IMPORT = {
     "api_host.generation",
     "api_host.config",
+    "api_host.config_file",
+    "api_host.llm_api_config",
     "api_host.errors",
     "api_host.gguf_header",
     "api_host.metrics",
@@ -34,9 +36,10 @@ HOST_LAYERS = [
     ["api_host.cli"],
     ["api_host.host"],
     ["api_host.web", "api_host.tunnel", "api_host.notebook", "api_host.signals"],
-    ["api_host.pipeline", "api_host.pulling"],
+    ["api_host.response_cache"],
+    ["api_host.pipeline", "api_host.answering", "api_host.pulling"],
     ["api_host.models"],
-    ["api_host.engine.process"],
+    ["api_host.engine.process", "api_host.engine.request_stream"],
     ["api_host.engine.messages"],
 ]
 # The worker's side of the socket; only the messages are on both.
@@ -52,6 +55,11 @@ ONLY_IN = {
     "flask_openapi3": ["api_host.web"],
     "werkzeug": ["api_host.web"],
     "cheroot": ["api_host.web"],
+    "wsproto": ["api_host.web"],
+    "redis": ["api_host.response_cache"],
+    "pynvml": ["api_host.web.dialects.zephyr"],
+    "black": ["api_host.web.dialects.zephyr"],
+    "gguf": ["api_host.models.ggml"],
     "flask_cloudflared": ["api_host.tunnel"],
     "huggingface_hub": ["api_host.models"],
     "llama_cpp": ["api_host.engine.llama"],

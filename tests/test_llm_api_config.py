@@ -192,6 +192,31 @@ def test_a_wrong_key_at_the_top_is_told_with_its_name() -> None:
         configured({**EXAMPLE, "modle_family": "llama"})
 
 
+def test_another_file_can_be_named_and_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("mine.yaml").write_text("threads: 7")
+    assert configured(EXAMPLE, config_file="mine.yaml").threads == 7
+    assert HostConfig(config_file="").model is None
+    monkeypatch.setenv("API_HOST_CONFIG_FILE", "mine.yaml")
+    assert HostConfig().threads == 7
+    with pytest.raises(InvalidRequest, match=r"config_file: there is no file 'gone\.yaml'"):
+        HostConfig(config_file="gone.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("a: [", "cannot be read"), ("- a", "is no YAML of keys and values"), ("\0", "cannot be read")],
+)
+def test_a_file_that_is_no_configuration_is_told(text: str, reason: str) -> None:
+    Path("config.yaml").write_text(text)
+    with pytest.raises(InvalidRequest, match=f"config_file: 'config.yaml' {reason}"):
+        HostConfig()
+
+
+def test_an_empty_file_sets_nothing() -> None:
+    Path("config.yaml").write_text("# nothing yet\n")
+    assert HostConfig().model is None
+
+
 def folder_with(*names: str) -> dict[str, Any]:
     Path("models").mkdir(exist_ok=True)
     for name in names:

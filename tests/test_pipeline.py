@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from api_host.config import HostConfig
+from api_host.answering import Generation
 from api_host.engine.messages import Piece, RequestAccepted
 from api_host.errors import (
     ApiHostError,
@@ -25,64 +23,17 @@ from api_host.errors import (
 )
 from api_host.generation import (
     Accepted,
-    Adapter,
-    Chunk,
     EmbeddingRequest,
     Finished,
     GenerationRequest,
     LoadOptions,
-    SamplingParams,
     Timings,
     Usage,
     Vectors,
     Waiting,
 )
-from api_host.models.cache import CachedModel
-from api_host.models.pool.pool import ModelPool
-from api_host.pipeline import Defaults, Generation, Pipeline
-from tests.fakes.worker import FakeSource, FakeWorker, FakeWorkers
-
-A, B = "o/a/a.gguf", "o/b/b.gguf"
-ANSWER = [Accepted(A, 3), Chunk("Hi", 0, 1, "stop"), Finished(Usage(3, 1), Timings())]
-
-
-class House:
-    """A pipeline with what it stands on."""
-
-    def __init__(self, folder: Path) -> None:
-        self.workers = FakeWorkers()
-        self.source = FakeSource(folder)
-        config = HostConfig.from_arguments(memory_budget=100_000, load_cooldown=0.05)
-        self.pool = ModelPool(config, self.source, self.workers)
-        cached = CachedModel("o/disk/d.gguf", folder / "d.gguf", 77, 0.0)
-        self.pipeline = Pipeline(self.pool, A, lambda: [cached])
-
-    def ask(self, model: str | None = A, **options: Any) -> Generation:
-        return self.pipeline.generate(GenerationRequest("Hello", model, options=LoadOptions(**options)))
-
-    def silent_worker(self) -> FakeWorker:
-        """The worker of model A, which from now on says only what a test says for it."""
-        list(self.ask())
-        worker = self.workers.started[-1]
-        worker.silent = True
-        return worker
-
-    def is_free(self, name: str = A) -> bool:
-        """Whether nobody holds the model any more."""
-        try:
-            self.pool.unload(name)
-        except ApiHostError:
-            return False
-        return True
-
-
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[House]:
-    house = House(tmp_path)
-    yield house
-    house.workers.gate.set()
-    house.source.gate.set()
-    house.pool.stop()
+from api_host.pipeline import Pipeline
+from tests.fakes.house import ANSWER, A, B, House
 
 
 class Consumer:
@@ -127,7 +78,7 @@ def test_waiting_for_a_download_tells_the_bytes_at_once(house: House) -> None:
 
 
 def test_waiting_goes_on_while_a_download_does(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api_host.pipeline.PROGRESS_EVERY_S", 0.02)
+    monkeypatch.setattr("api_host.answering.PROGRESS_EVERY_S", 0.02)
     house.source.gate.clear()
     events = iter(house.ask())
     statuses = [next(events) for _ in range(4)]
@@ -197,7 +148,7 @@ def test_a_refusal_of_the_worker_frees_the_model(house: House) -> None:
 
 
 def test_silence_of_a_worker_is_filled_with_waiting(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api_host.pipeline.KEEP_ALIVE_S", 0.02)
+    monkeypatch.setattr("api_host.answering.KEEP_ALIVE_S", 0.02)
     worker = house.silent_worker()
     events = iter(house.ask())
     worker.stats.n_waiting = 1
@@ -300,47 +251,3 @@ def test_unloading_takes_any_spelling_of_a_model(house: House) -> None:
     assert house.workers.started[0].stopped.is_set()
     with pytest.raises(ModelFileNotFound):
         house.pipeline.unload("o/never/n.gguf")
-
-
-def test_adapters_are_downloaded_first_and_given_to_the_worker_as_files(house: House) -> None:
-    request = GenerationRequest("Hello", A, lora=[Adapter("o/lora/x.gguf", 0.5)])
-    events = list(house.pipeline.generate(request))
-    assert {event.progress.get("file") for event in events if isinstance(event, Waiting)} >= {"o/lora/x.gguf"}
-    assert house.source.fetched == ["o/lora/x.gguf", A]
-    worker = house.workers.started[-1]
-    assert worker.requests[-1][1] == [(str(house.source.folder / "o_lora_x.gguf"), 0.5)]
-    house.pipeline.generate(request)
-    list(house.pipeline.generate(request))
-    assert house.source.fetched == ["o/lora/x.gguf", A]
-
-
-def test_an_adapter_that_cannot_be_had_fails_the_request_alone(house: House) -> None:
-    house.source.failures.append(HubUnreachable("no network"))
-    with pytest.raises(HubUnreachable):
-        list(house.pipeline.generate(GenerationRequest("Hello", A, lora=[Adapter("o/lora/x.gguf")])))
-    with pytest.raises(InvalidRequest, match="name"):
-        house.pipeline.generate(GenerationRequest("Hello", A, lora=[Adapter("../x.gguf")]))
-    assert list(house.ask())[-len(ANSWER) :] == ANSWER
-
-
-def test_what_a_request_leaves_open_the_hosts_settings_fill_in(house: House) -> None:
-    pipeline = Pipeline(house.pool, A, defaults=Defaults("chatml", 7, ["o/lora/x.gguf"]))
-    list(pipeline.generate(GenerationRequest("Hello")))
-    list(pipeline.generate(GenerationRequest("Hello", B)))
-    own = SamplingParams(seed=1)
-    list(pipeline.generate(GenerationRequest("Hello", A, sampling=own, chat_format="zephyr", lora=[])))
-    taken = [
-        (request.chat_format, request.sampling.seed, request.lora)
-        for worker in house.workers.started
-        for request, _ in worker.requests
-    ]
-    assert sorted(taken, key=str) == sorted(
-        [("chatml", 7, [Adapter("o/lora/x.gguf")]), ("zephyr", 1, []), ("chatml", 7, None)], key=str
-    )
-
-
-def test_pulling_puts_a_model_on_the_disk_and_loads_nothing(house: House) -> None:
-    events = list(house.pipeline.pull(B))
-    assert [type(event) for event in events[-2:]] == [Accepted, Finished]
-    assert house.source.fetched == [B]
-    assert house.workers.started == []

@@ -14,6 +14,12 @@ from typing import Protocol
 Adapters = tuple[tuple[str, float], ...]
 
 
+class State(Protocol):
+    """The cells of a slot as bytes."""
+
+    def __len__(self) -> int: ...
+
+
 class DecodeFailed(Exception):
     """A decode answered ``code``; the cells of every slot in its batch are undefined."""
 
@@ -51,6 +57,12 @@ class Backend(Protocol):
     def trim(self, slot: int, length: int) -> int: ...
 
     def copy(self, source: int, target: int, length: int) -> int: ...
+
+    def state_size(self, slot: int) -> int: ...
+
+    def save(self, slot: int) -> State: ...
+
+    def restore(self, slot: int, state: State) -> bool: ...
 
 
 class Vocabulary(Protocol):

@@ -13,13 +13,13 @@ class Detokenizer:
     """One text on its way out.
 
     ``push`` bytes and show what it returns; once ``stopped`` is true nothing more may be pushed. ``flush`` gives
-    what was held back, for a text that ended without a stop string. ``include_stop`` leaves the one that ended it
-    at its end.
+    what was held back, for a text that ended without a stop string. Of the ``stop`` strings,
+    those in ``kept`` stay at the end of the text that they have ended.
     """
 
-    def __init__(self, stop: Sequence[str] = (), include_stop: bool = False) -> None:
+    def __init__(self, stop: Sequence[str] = (), kept: Sequence[str] = ()) -> None:
         self._stop = [text for text in stop if text]
-        self._include_stop = include_stop
+        self._kept = kept
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
         self.stopped = False
@@ -42,7 +42,7 @@ class Detokenizer:
         if found:
             self.stopped, self._held = True, ""
             at, stop = min(found)
-            return text[: at + len(stop) * self._include_stop]
+            return text[: at + len(stop)] if stop in self._kept else text[:at]
         held = max((_overlap(text, stop) for stop in self._stop), default=0)
         cut = len(text) - held
         self._held = text[cut:]

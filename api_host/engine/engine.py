@@ -20,6 +20,7 @@ from api_host.engine.messages import (
     Embed,
     EngineStats,
     Generate,
+    Load,
     RequestAccepted,
     RequestFailed,
     RequestFinished,
@@ -38,10 +39,10 @@ Asked = TypeVar("Asked", Generate, Embed)
 class Engine:
     """Give it messages, step it while it ``has_work``, and take its events after each step."""
 
-    def __init__(self, loaded: LoadedModel, queue_limit: int, lookup: bool = False) -> None:
+    def __init__(self, loaded: LoadedModel, load: Load) -> None:
         model, context = loaded.model, loaded.context
         self._loaded = loaded
-        self._queue_limit = queue_limit
+        self._queue_limit = load.queue_limit
         self._template = ChatTemplate(
             model.chat_template, bos=model.token_text(model.bos), eos=model.token_text(model.eos)
         )
@@ -49,7 +50,9 @@ class Engine:
         def make_sampler(params: SamplingParams, prompt: array[int], index: int) -> LlamaSampler:
             return LlamaSampler(context, params, prompt, index)
 
-        self._scheduler = Scheduler(context, model, make_sampler, queue_limit, lookup)
+        self._scheduler = Scheduler(
+            context, model, make_sampler, load.queue_limit, load.lookup, loaded.prefix_memory
+        )
         self._embeddings: Embeddings | None = None
         self._answers: list[WorkerEvent] = []
 

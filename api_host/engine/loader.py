@@ -33,6 +33,7 @@ from api_host.gguf_header import (
 
 CPU_BATCH, GPU_BATCH = 512, 2048
 ONE_THREAD_BYTES = 32 * 1024**2
+MOST_PREFIX_MEMORY = 2 * 1024**3
 # How llama.cpp's lines about a failed load speak of memory.
 _OF_MEMORY = re.compile("alloc|memory|buffer", re.IGNORECASE)
 CUDA_INSTALL = (
@@ -49,6 +50,7 @@ class LoadedModel:
     context: LlamaContext
     info: ModelInfo
     n_threads: int
+    prefix_memory: int
 
 
 def load_model(load: Load) -> LoadedModel:
@@ -81,7 +83,7 @@ def load_model(load: Load) -> LoadedModel:
     device = on_gpus if placement.n_gpu_layers else "CPU"
     info = _info(model, context, placement, device, [*notes, *placement.notes])
     info.load_seconds = time.monotonic() - started
-    return LoadedModel(model, context, info, _n_threads(load))
+    return LoadedModel(model, context, info, _n_threads(load), _prefix_memory(load))
 
 
 def _used(devices: list[Device], load: Load) -> list[Device]:
@@ -159,6 +161,13 @@ def _header(path: Path) -> dict[str, Value]:
         return read_header(path)
     except NotGguf:
         return {}
+
+
+def _prefix_memory(load: Load) -> int:
+    """As much as asked, or a tenth of what is still free, at most 2 GiB."""
+    if load.prefix_memory is not None:
+        return load.prefix_memory
+    return min(MOST_PREFIX_MEMORY, psutil.virtual_memory().available // 10)
 
 
 def _n_threads(load: Load) -> int:

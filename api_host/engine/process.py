@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import logging
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -37,11 +36,11 @@ from api_host.engine.messages import (
     Step,
     Stop,
     ToWorker,
-    WorkerEvent,
     from_worker_decoder,
     send,
 )
-from api_host.errors import ApiHostError, Cancelled, WorkerDied, without_paths
+from api_host.engine.request_stream import RequestStream
+from api_host.errors import Cancelled, InvalidRequest, WorkerDied, without_paths
 from api_host.generation import GenerationRequest
 
 log = logging.getLogger(__name__)
@@ -50,38 +49,6 @@ STDERR_LINES = 30
 # How long llama.cpp's threads spin for each other (libgomp's default is 300 times longer). On an idle machine it
 # makes no difference; beside a busy process a step is more than ten times shorter (docs/performance.md).
 _PATIENCE = {"GOMP_SPINCOUNT": "1000"}
-
-
-class RequestStream:
-    """The events of one request, for one reader."""
-
-    def __init__(self, cancel: Callable[[], None]) -> None:
-        self._events: queue.SimpleQueue[WorkerEvent | ApiHostError] = queue.SimpleQueue()
-        self._cancel = cancel
-
-    def get(self, timeout: float | None = None) -> WorkerEvent | None:
-        """The next event, or None after ``timeout`` seconds; RequestFinished or Embedded is the last.
-
-        Raises:
-            ApiHostError: the request was refused or has failed; WorkerDied; Cancelled after ``cancel``.
-        """
-        try:
-            event = self._events.get(timeout=timeout)
-        except queue.Empty:
-            return None
-        if isinstance(event, ApiHostError):
-            raise event
-        if isinstance(event, RequestFailed):
-            raise errors.from_code(event.code, event.message, event.details)
-        return event
-
-    def cancel(self) -> None:
-        """Ends the request, from any thread and at any time; ``get`` then raises Cancelled."""
-        self._cancel()
-        self.put(Cancelled("the request was cancelled"))
-
-    def put(self, event: WorkerEvent | ApiHostError) -> None:
-        self._events.put(event)
 
 
 class Worker:
@@ -171,6 +138,7 @@ class Worker:
 
         Raises:
             WorkerDied: the process has ended.
+            InvalidRequest: a number that no message can carry.
         """
         return self._request(lambda id: Generate(id, request, n_ctx, count_only, adapters or []))
 
@@ -185,7 +153,14 @@ class Worker:
             if self._ended:
                 raise self.death()
             self._streams[request_id] = stream
-        self._send(message(request_id))
+        try:
+            self._send(message(request_id))
+        except OverflowError as error:
+            with self._lock:
+                self._streams.pop(request_id, None)
+            raise InvalidRequest(
+                "inputs: a whole number somewhere in the request is beyond 64 bits"
+            ) from error
         return stream
 
     def stop(self, timeout: float = 5.0) -> None:

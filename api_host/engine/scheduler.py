@@ -21,6 +21,7 @@ from api_host.engine.messages import (
     RequestFinished,
     WorkerEvent,
 )
+from api_host.engine.parking import Parking
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
 from api_host.errors import ApiHostError, GenerationFailed, QueueFull
@@ -37,6 +38,7 @@ class Scheduler:
         make_sampler: from (params, prompt, index of the choice).
         queue_limit: requests that may wait for a slot before one more is refused.
         lookup: guess tokens from earlier places of the text (lookup.py), where the model can drop wrong ones.
+        prefix_memory: bytes of host memory for prefixes that no slot holds.
         clock: seconds; monotonic.
 
     ``submit`` and ``cancel`` between steps; ``step`` while ``has_work``; ``take_events`` after each.
@@ -49,6 +51,7 @@ class Scheduler:
         make_sampler: MakeSampler,
         queue_limit: int = 100,
         lookup: bool = False,
+        prefix_memory: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
@@ -57,7 +60,7 @@ class Scheduler:
         self._queue_limit = queue_limit
         self._lookup = lookup and backend.can_trim
         self._clock = clock
-        self._slots = Slots(backend)
+        self._slots = Slots(backend, Parking(prefix_memory))
         self._batching = Batching(backend, self._slots)
         self._requests: dict[int, Request] = {}
         self._waiting: deque[Sequence] = deque()

@@ -82,6 +82,7 @@ class Sequence:
     """
 
     def __init__(self, request: Request, index: int) -> None:
+        sampling = request.sampling
         self.request = request
         self.index = index
         self.tokens = array("i", request.prompt)
@@ -89,7 +90,7 @@ class Sequence:
         self.n_cached = 0
         self.slot: int | None = None
         self.sampler: Sampler | None = None
-        self.detokenizer = Detokenizer(request.stop, request.sampling.include_stop)
+        self.detokenizer = Detokenizer(request.stop, sampling.stop if sampling.include_stop else ())
         self.finished = False
         self.leader: Sequence | None = None
         self.n_shared = 0

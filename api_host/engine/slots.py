@@ -10,24 +10,15 @@ from array import array
 from dataclasses import dataclass, field
 
 from api_host.engine.backend import Adapters, Backend
+from api_host.engine.parking import Parked, Parking
+from api_host.engine.prefixes import common_prefix
 from api_host.engine.sequence import Sequence
 
-# Below these numbers of tokens a prefill is cheaper than a copy, or than waiting for another sequence's prefill.
+# Below these numbers of tokens a prefill is cheaper than a copy, than waiting for another sequence's prefill, or than
+# a copy from host memory.
 MIN_COPIED = 16
 MIN_AWAITED = 32
-
-
-def common_prefix(a: array[int], b: array[int]) -> int:
-    """The number of tokens with which both begin; compares halves as bytes, so thousands cost microseconds."""
-    low, high = 0, min(len(a), len(b))
-    left, right = memoryview(a), memoryview(b)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if left[low:middle] == right[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low
+MIN_PARKED = 128
 
 
 @dataclass
@@ -54,10 +45,16 @@ class Match:
 
 
 class Slots:
-    """All slots of one backend."""
+    """All slots of one backend.
 
-    def __init__(self, backend: Backend) -> None:
+    Args:
+        backend: has the cells.
+        parking: takes prefixes that lose their slot.
+    """
+
+    def __init__(self, backend: Backend, parking: Parking) -> None:
         self._backend = backend
+        self._parking = parking
         self._all = [Slot(i) for i in range(backend.n_slots)]
         self._clock = 0
 
@@ -75,10 +72,19 @@ class Slots:
     def place(self, sequence: Sequence) -> None:
         """Gives a sequence an idle slot, and the longest common prefix that any slot holds or is about to hold."""
         match = self._best_match(sequence)
+        parked, n_parked = self._parking.best(lambda tokens, made: self._serves(tokens, made, sequence))
+        if parked is not None and n_parked >= (match.length if match else 0) + MIN_PARKED:
+            slot = self._least_valuable(self.idle)
+            slot.sequence, sequence.slot = sequence, slot.id
+            self._park(slot, 0)
+            self._unpark(slot, parked, n_parked)
+            sequence.n_computed = sequence.n_cached = len(slot.tokens)
+            return
         slot = self._target(match)
         slot.sequence, sequence.slot = sequence, slot.id
         if match is not None and match.awaited:
             sequence.leader, sequence.n_shared = match.slot.sequence, match.length
+            self._park(slot, 0)
             self.clear(slot)
             slot.adapters = sequence.request.adapters
         else:
@@ -115,13 +121,43 @@ class Slots:
         self._backend.clear(slot.id)
         slot.tokens = array("i")
 
-    def _usable(self, slot: Slot, sequence: Sequence) -> int:
-        """How many cells of ``slot`` serve ``sequence``; one token is always left to be decoded for its logits."""
-        prompt = sequence.tokens
-        if slot.adapters != sequence.request.adapters:
+    def _serves(self, tokens: array[int], adapters: Adapters, sequence: Sequence) -> int:
+        """How many cells of ``tokens`` serve a sequence; one token is always left to be decoded for its logits."""
+        if adapters != sequence.request.adapters:
             return 0
-        length = min(len(prompt) - 1, common_prefix(prompt, slot.tokens))
-        return length if self._backend.can_trim or length == len(slot.tokens) else 0
+        prompt = sequence.tokens
+        length = min(len(prompt) - 1, common_prefix(prompt, tokens))
+        return length if self._backend.can_trim or length == len(tokens) else 0
+
+    def _usable(self, slot: Slot, sequence: Sequence) -> int:
+        return self._serves(slot.tokens, slot.adapters, sequence)
+
+    def _park(self, slot: Slot, kept: int) -> None:
+        """Keeps what a slot is about to lose, where most of it would be lost, and nobody else has it."""
+        lost = len(slot.tokens) - kept
+        if lost < MIN_PARKED or 2 * lost < len(slot.tokens) or self._n_own(slot) < MIN_PARKED:
+            return
+        size = self._backend.state_size(slot.id)
+        self._parking.park(slot.tokens, slot.adapters, size, lambda: self._backend.save(slot.id))
+
+    def _unpark(self, slot: Slot, parked: Parked, length: int) -> None:
+        """Puts a parked prefix into a slot, down to ``length`` tokens."""
+        self.clear(slot)
+        slot.adapters = parked.adapters
+        if self._backend.restore(slot.id, self._parking.take(parked)):
+            slot.tokens = parked.tokens
+            self.trim(slot, length)
+        else:
+            self.clear(slot)
+
+    def _n_own(self, slot: Slot) -> int:
+        """The tokens of a slot that no other slot begins with."""
+        others = [
+            common_prefix(slot.tokens, other.tokens)
+            for other in self._all
+            if other is not slot and other.adapters == slot.adapters
+        ]
+        return len(slot.tokens) - max(others, default=0)
 
     def _best_match(self, sequence: Sequence, now: bool = False) -> Match | None:
         """The longest prefix; cells that are there win over awaited ones that save little more."""
@@ -152,15 +188,23 @@ class Slots:
             return match.slot
         return self._least_valuable([slot for slot in idle if slot is not match.slot])
 
-    @staticmethod
-    def _least_valuable(idle: list[Slot]) -> Slot:
-        """An empty slot, the lowest first (neighbours share one pass over the weights), or the longest unused."""
-        return min(idle, key=lambda slot: (bool(slot.tokens), slot.used, slot.id))
+    def _least_valuable(self, idle: list[Slot]) -> Slot:
+        """An empty slot, the lowest first (neighbours share one pass over the weights), or the one worth least.
+
+        A slot is worth the tokens that no other has, half as much for each time that all slots were used since.
+        """
+
+        def value(slot: Slot) -> tuple[float, int, int]:
+            age = (self._clock - slot.used) / len(self._all)
+            return self._n_own(slot) * 2.0**-age, slot.used, slot.id
+
+        return min(idle, key=lambda slot: (bool(slot.tokens), value(slot)))
 
     def _fill(self, slot: Slot, sequence: Sequence, match: Match | None) -> None:
         """Leaves in ``slot`` a prefix of the prompt: the match's cells by copy, or what it holds itself."""
         prompt = sequence.tokens
         own = self._usable(slot, sequence)
+        self._park(slot, own)
         slot.adapters = sequence.request.adapters
         if match and match.slot is not slot and match.length >= own + MIN_COPIED:
             kept = self._backend.copy(match.slot.id, slot.id, match.length)

@@ -68,7 +68,7 @@ def serve(sock: socket.socket) -> None:
     except ApiHostError as error:
         send(sock, LoadFailed(error.code, error.message, error.details))
         return
-    engine = Engine(loaded, first.queue_limit, first.lookup)
+    engine = Engine(loaded, first)
     send(sock, Loaded(loaded.info))
     outbox = Outbox(functools.partial(send, sock))
     messages = rest

@@ -101,10 +101,15 @@ def _add_gate(app: Flask, guard: TokenGuard) -> None:
     def share(response: Response) -> Response:
         # Tokens are sent by the page itself, never by the browser on its own: any origin may ask.
         response.headers["Access-Control-Allow-Origin"] = "*"
-        response.headers["Access-Control-Expose-Headers"] = "Retry-After"
+        response.headers["Access-Control-Expose-Headers"] = "Retry-After, X-Cache"
         if request.method == "OPTIONS":
             response.headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE, OPTIONS"
-            response.headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, X-Api-Key"
+            # Each client library has headers of its own; what they say is judged by the guard, or by nobody.
+            wanted = request.headers.get(
+                "Access-Control-Request-Headers", "Authorization, Content-Type, X-Api-Key"
+            )
+            response.headers["Access-Control-Allow-Headers"] = wanted
+            response.headers["Vary"] = "Access-Control-Request-Headers"
             response.headers["Access-Control-Max-Age"] = "86400"
         return response
 
@@ -116,11 +121,13 @@ def _add_accounts(app: Flask, metrics: Metrics) -> None:
         dialect = request.blueprint or "host"
         route = request.url_rule.rule if request.url_rule else "other"
         answer: Any = response.response
+        failure: str | None = g.get("failure")
 
         def count() -> None:
             late = isinstance(answer, Outgoing) and answer.status != 200
             status = answer.status if late else response.status_code
-            metrics.request_finished(dialect, route, status, time.monotonic() - started)
+            message = answer.failure if late else failure
+            metrics.request_finished(dialect, route, status, time.monotonic() - started, message)
 
         response.call_on_close(count)
         return response
@@ -135,6 +142,7 @@ def _add_errors(app: Flask, dialects: list[Dialect]) -> None:
     )
 
     def respond(error: ApiHostError) -> Response:
+        g.failure = error.message
         spoken = by_name.get(request.blueprint or "")
         if spoken is None:
             spoken = next((shape for path, shape in by_path if request.path.startswith(path)), error_response)

@@ -5,13 +5,24 @@ Knows the roles and their order, no route, no dialect and no template.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from api_host.generation import Message
 from api_host.web.validation import shown
 
 ROLES = ("system", "user", "assistant")
 _FIELDS = ("role", "content")
+
+TURN_SCHEMA = {
+    "type": "object",
+    "properties": {"role": {"enum": list(ROLES)}, "content": {"type": "string"}},
+    "required": list(_FIELDS),
+    "additionalProperties": False,
+}
+Turn = Annotated[Any, WithJsonSchema(TURN_SCHEMA)]
+"""One turn as it comes; ``chat_problems`` tells what is wrong with it."""
 
 
 def chat_problems(turns: list[Any], name: str) -> list[str]:

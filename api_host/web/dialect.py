@@ -69,7 +69,8 @@ def in_words_of(names: Mapping[str, str], error: ApiHostError) -> ApiHostError:
 
     Args:
         names: the dialect's spelling of this house's fields, such as ``{"inputs": "messages", "parameters.": ""}``;
-            a key that ends in a dot stands for the beginning of a name, the first that fits counts.
+            a key that ends in a dot stands for the beginning of a name, the first that fits counts. A whole name such
+            as ``options.ctx_length`` is also replaced where a sentence speaks of it further on.
         error: whose sentences begin with the name of a field and a colon.
     """
     if not isinstance(error, InvalidRequest):
@@ -82,9 +83,13 @@ def in_words_of(names: Mapping[str, str], error: ApiHostError) -> ApiHostError:
 def _renamed(problem: str, names: Mapping[str, str]) -> str:
     field_name, colon, rest = problem.partition(":")
     for ours, theirs in names.items():
+        if "." in ours.rstrip("."):
+            rest = rest.replace(ours, theirs)
+    for ours, theirs in names.items():
         if field_name == ours or (ours.endswith(".") and field_name.startswith(ours)):
-            return f"{theirs}{field_name[len(ours) :]}{colon}{rest}"
-    return problem
+            field_name = theirs + field_name[len(ours) :]
+            break
+    return f"{field_name}{colon}{rest}"
 
 
 def field_named(error: ApiHostError) -> str | None:

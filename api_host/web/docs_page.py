@@ -17,18 +17,6 @@ details{margin:.4rem 0}summary{cursor:pointer}small{opacity:.7}
 </style>
 """
 
-WELCOME_PAGE = (
-    _STYLE
-    + """<h1>API Host {{ version }}</h1>
-<p>A private LLM API. Every endpoint but <code>/health</code> takes the access token that the host printed when it
-started, as <code>Authorization: Bearer TOKEN</code>. <a href="/docs">What each of them takes and answers</a></p>
-<table>{% for operation in operations %}
-<tr><td><code>{{ operation.method }} {{ operation.path }}</code><td>{{ operation.summary }}{% endfor %}
-</table>
-<pre>curl -H "Authorization: Bearer TOKEN" -d '{"inputs": "Hello"}' https://THIS-ADDRESS/api</pre>
-"""
-)
-
 SIGN_IN_PAGE = (
     _STYLE
     + """<h1>API Host</h1>

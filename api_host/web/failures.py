@@ -49,9 +49,11 @@ def error_response(error: ApiHostError) -> Response:
 
 
 def shaped(body: Any, error: ApiHostError, status: int | None = None) -> Response:
-    """A JSON answer to a failed request: the error's status, or ``status``, and its Retry-After."""
+    """A JSON answer to a failed request: the error's status, or ``status``, with the headers that belong to it."""
     response = jsonify(body)
     response.status_code = status or error.status
+    if response.status_code == 401:
+        response.headers["WWW-Authenticate"] = "Bearer"
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     return response

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from annotated_types import Ge, Le
+from pydantic import WithJsonSchema
 
 from api_host.generation import LoadOptions
 
@@ -36,7 +37,7 @@ class NamedModel:
 
     __pydantic_config__ = {"extra": "forbid"}
 
-    token: Any = None
+    token: Annotated[Any, WithJsonSchema({"type": ["string", "null"]})] = None
     model: str | None = None
     repo_id: str | None = None
     file_name: str | None = None

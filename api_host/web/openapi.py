@@ -19,13 +19,21 @@ from api_host.web.dialect import Dialect, Operation
 OPENAPI_VERSION = "3.1.0"
 _SCHEMAS = "#/components/schemas/"
 _PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
+_DESCRIPTION = (
+    "The dialects of one host. The token that the host printed when it started opens every route: as a bearer token, "
+    "as x-api-key, as Authorization: Api-Key, or as the field token of a body."
+)
 _SECURITY: list[dict[str, list[str]]] = [{"bearer": []}, {"apiKey": []}]
+_SOCKET_SECURITY = [*_SECURITY, {"socketToken": []}]
 _SECURITY_SCHEMES = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+    "socketToken": {"type": "apiKey", "in": "query", "name": "token"},
 }
 # What only a host's owner meets, or only a client that has gone.
 _NEVER_ANSWERED = ("ports_taken", "tunnel_failed", "cancelled")
+_TRY_AGAIN = (429, 503)
+_RETRY_AFTER = {"Retry-After": {"description": "seconds", "schema": {"type": "integer", "minimum": 1}}}
 
 
 def document(
@@ -48,13 +56,13 @@ def document(
             errors = _errors_of(dialect)
         for operation in dialect.operations:
             told = _operation(operation, name, errors, schemas)
-            if operation.path in open_paths:
+            if operation.path in open_paths and operation.method == "GET":
                 told["security"] = []
-            method = "get" if operation.method == "WS" else operation.method.lower()
-            paths.setdefault(_PARAMETER.sub(r"{\1}", operation.path), {})[method] = told
+            path = _PARAMETER.sub(r"{\1}", operation.path)
+            paths.setdefault(path, {})["get" if operation.method == "WS" else operation.method.lower()] = told
     return {
         "openapi": OPENAPI_VERSION,
-        "info": {"title": "API Host", "version": version},
+        "info": {"title": "API Host", "version": version, "description": _DESCRIPTION},
         "security": _SECURITY,
         "tags": [{"name": dialect.blueprint.name} for dialect in dialects],
         "paths": paths,
@@ -81,10 +89,15 @@ def _kinds(root: type[ApiHostError]) -> Iterator[type[ApiHostError]]:
 def _operation(
     operation: Operation, dialect: str, errors: Mapping[int, list[str]], schemas: dict[str, Any]
 ) -> dict[str, Any]:
-    told: dict[str, Any] = {"summary": operation.summary, "tags": [dialect], "responses": {}}
-    path_names = _PARAMETER.findall(operation.path)
+    words = re.findall(r"\w+", operation.path)
+    told: dict[str, Any] = {
+        "operationId": "_".join([operation.method.lower(), *words]),
+        "summary": operation.summary,
+        "tags": [dialect],
+    }
     parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in path_names
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+        for name in _PARAMETER.findall(operation.path)
     ]
     parameters += [
         {"name": name, "in": "query", "schema": dict(schema)} for name, schema in operation.query.items()
@@ -94,25 +107,33 @@ def _operation(
     if operation.body is not None:
         reference = _with_definitions(operation.body.schema(), f"{dialect}.", schemas)
         content = {media: {"schema": reference} for media in operation.accepts}
-        told["requestBody"] = {"required": True, "content": content}
-    if operation.method == "WS":
-        told["responses"]["101"] = {"description": "the WebSocket is open"}
-        told["x-websocket"] = True
-    else:
-        answer = _answer_schema(operation.answer, f"{dialect}.", schemas)
-        told["responses"][str(operation.status)] = {
-            "description": "the answer",
-            "content": {
-                media: {"schema": answer if media == "application/json" else {}} for media in operation.media
-            },
-        }
+        told["requestBody"] = {"required": not operation.query, "content": content}
     error = {"application/json": {"schema": {"$ref": f"{_SCHEMAS}{dialect}.Error"}}}
-    for status, codes in errors.items():
-        if str(status) in told["responses"]:
-            _also_an_error(told["responses"][str(status)], error)
-        else:
-            told["responses"][str(status)] = {"description": ", ".join(codes), "content": error}
+    if operation.method == "WS":
+        told |= {"x-websocket": True, "security": _SOCKET_SECURITY}
+        told["responses"] = {
+            "101": {"description": "the WebSocket is open"},
+            "426": {"description": "the request asks for no WebSocket", "content": error},
+        }
+    else:
+        told["responses"] = {str(operation.status): _answer(operation, f"{dialect}.", schemas)}
+    _add_errors(told["responses"], errors, error)
     return told
+
+
+def _answer(operation: Operation, prefix: str, schemas: dict[str, Any]) -> dict[str, Any]:
+    schema = _answer_schema(operation.answer, prefix, schemas)
+    content = {media: {"schema": schema if media == "application/json" else {}} for media in operation.media}
+    return {"description": "the answer", "content": content}
+
+
+def _add_errors(responses: dict[str, Any], errors: Mapping[int, list[str]], error: Mapping[str, Any]) -> None:
+    for status, codes in errors.items():
+        if str(status) in responses:
+            _also_an_error(responses[str(status)], error)
+            continue
+        headers = {"headers": _RETRY_AFTER} if status in _TRY_AGAIN else {}
+        responses[str(status)] = {"description": ", ".join(codes), **headers, "content": error}
 
 
 def _also_an_error(response: dict[str, Any], error: Mapping[str, Any]) -> None:

@@ -18,7 +18,6 @@ from typing import Any
 from cheroot import wsgi
 from cheroot.workers import threadpool
 
-from api_host.config import MAX_BODY_BYTES
 from api_host.errors import ApiHostError
 from api_host.web import connection
 from api_host.web.connection import Connection, refusal
@@ -126,7 +125,8 @@ class _Http(wsgi.Server):
     ConnectionClass = Connection
     keep_alive_conn_limit = KEEP_ALIVE_CONNECTIONS
     max_request_header_size = MAX_HEAD_BYTES
-    max_request_body_size = MAX_BODY_BYTES
+    # Bodies are bounded by the application, which refuses one in the words of the dialect that it was meant for.
+    max_request_body_size = 0
 
     def __init__(
         self,

@@ -96,6 +96,8 @@ class Passage:
     def __next__(self) -> Event:
         event = next(self._events)
         if isinstance(event, Chunk):
+            if not self._replayed:
+                self._metrics.tokens_came(event.n_tokens)
             if not self._has_text and event.text:
                 self._has_text = True
                 self._metrics.first_token(time.monotonic() - self._started)
@@ -118,11 +120,12 @@ class Passage:
 class Outgoing:
     """One answer on its way out: an iterable of bytes for WSGI, which is closed whatever happens.
 
-    ``status`` is 200, or that of an error which came after the first byte.
+    ``status`` is 200, or that of an error which came after the first byte; ``failure`` is what that error says.
     """
 
     def __init__(self, generation: Generation, form: Format, metrics: Metrics, pace: Pace) -> None:
         self.status = 200
+        self.failure: str | None = None
         self._events = Passage(generation, metrics, g.started, cache_result() == "hit")
         self._form = form
         self._pace = pace
@@ -184,6 +187,7 @@ class Outgoing:
 
     def _fail(self, error: ApiHostError) -> bytes:
         self.status = error.status
+        self.failure = error.message
         return self._form.failed(error)
 
     def __iter__(self) -> Iterator[bytes]:

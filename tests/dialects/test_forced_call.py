@@ -116,3 +116,11 @@ def test_what_cannot_be_forced_is_told() -> None:
     lost = function("f", an_object({"a": {"$ref": "#/$defs/Gone"}}))
     with pytest.raises(InvalidRequest, match="tools: the parameters of f refer to #/\\$defs/Gone"):
         forced_call_schema([lost], None, parallel=False)
+
+
+def test_a_parameter_may_be_called_definitions() -> None:
+    parameters = {"type": "object", "properties": {"definitions": {"type": "string"}}}
+    schema = forced_call_schema(
+        [{"type": "function", "function": {"name": "f", "parameters": parameters}}], "f", False
+    )
+    assert '"definitions": {"type": "string"}' in json.dumps(schema)

@@ -12,9 +12,9 @@ import pytest
 import requests
 
 from api_host.errors import InvalidRequest, QueueFull
-from api_host.generation import GenerationRequest, SamplingParams
+from api_host.generation import GenerationRequest, Message, SamplingParams
 from api_host.web.dialects.ollama.options import DEFAULTS, Options
-from tests.fakes.pipeline import FakePipeline
+from tests.fakes.pipeline import FakePipeline, Step, answer
 from tests.web.site import TOKEN, Site, read_all
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -41,6 +41,32 @@ def refused(response: requests.Response, status: int) -> str:
 
 def asked(site: Site) -> GenerationRequest:
     return site.pipeline.requests[-1]
+
+
+def test_a_prompt_becomes_a_chat_with_its_system_turn_unless_it_is_raw(site: Site) -> None:
+    site.post({"prompt": "Hi", "system": "Be brief", "context": [1, 2]}, "/api/generate")
+    assert asked(site).inputs == [Message("system", "Be brief"), Message("user", "Hi")]
+    assert (asked(site).prefix_tokens, asked(site).want_tokens) == ([1, 2], True)
+    site.post({"prompt": "Hi", "system": "Be brief", "raw": True}, "/api/generate")
+    assert (asked(site).inputs, asked(site).want_tokens) == ("Hi", False)
+    site.post({"prompt": "def f(", "suffix": "return x"}, "/api/generate")
+    assert (asked(site).inputs, asked(site).suffix) == ("def f(", "return x")
+
+
+def test_a_model_without_a_template_gets_the_prompt_as_text(site: Site) -> None:
+    def script(request: GenerationRequest | None) -> list[Step]:
+        assert request is not None
+        if isinstance(request.inputs, str):
+            return answer("plain")
+        return [InvalidRequest("options.chat_format: this model carries no chat template")]
+
+    site.pipeline.script = script
+    body = site.post({"prompt": "Hi", "system": "Be brief", "stream": False}, "/api/generate").json()
+    assert body["response"] == "plain"
+    assert asked(site).inputs == "Be brief\n\nHi"
+    named = {"prompt": "Hi", "stream": False, "options": {"chat_format": "nonsense"}}
+    assert "options.chat_format: " in refused(site.post(named, "/api/generate"), 400)
+    assert "options.chat_format: " in refused(site.post({"messages": HI}, "/api/chat"), 400)
 
 
 def test_options_have_ollamas_names_and_defaults(site: Site) -> None:
@@ -111,7 +137,7 @@ def test_every_refusal_is_one_sentence_under_error(site: Site, path: str) -> Non
         sock.sendall(head.encode())
         answer = read_all(sock)
     assert answer.startswith(b"HTTP/1.1 413")
-    assert "too large" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"].lower()
+    assert "at most" in json.loads(answer.partition(b"\r\n\r\n")[2])["error"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The Ollama API on a pipeline without models: what no demo model answers with, and every way to be refused."""
+"""What the Ollama API answers with, on a pipeline without models: thinking, calls of tools, late errors, slow ones."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import ollama
 import pytest
 import requests
 
-from api_host.errors import GenerationFailed, InvalidRequest, ModelBusy
+from api_host.errors import Cancelled, GenerationFailed, InvalidRequest, ModelBusy
 from api_host.generation import (
     Accepted,
     Chunk,
@@ -22,7 +22,8 @@ from api_host.generation import (
     Usage,
     Waiting,
 )
-from tests.fakes.pipeline import FakePipeline, Step, answer
+from api_host.web.dialects.ollama.generations import OrPlain
+from tests.fakes.pipeline import FakeGeneration, FakePipeline, Step, answer
 from tests.web.site import ENDLESS, TOKEN, Site, until
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -93,32 +94,6 @@ def test_a_whole_answer_folds_the_stream(site: Site) -> None:
     assert (body["response"], body["done"], body["eval_count"]) == ("Hello there", True, 2)
     body = site.post({"messages": HI, "stream": False}, "/api/chat").json()
     assert body["message"] == {"role": "assistant", "content": "Hello there"}
-
-
-def test_a_prompt_becomes_a_chat_with_its_system_turn_unless_it_is_raw(site: Site) -> None:
-    site.post({"prompt": "Hi", "system": "Be brief", "context": [1, 2]}, "/api/generate")
-    assert asked(site).inputs == [Message("system", "Be brief"), Message("user", "Hi")]
-    assert (asked(site).prefix_tokens, asked(site).want_tokens) == ([1, 2], True)
-    site.post({"prompt": "Hi", "system": "Be brief", "raw": True}, "/api/generate")
-    assert (asked(site).inputs, asked(site).want_tokens) == ("Hi", False)
-    site.post({"prompt": "def f(", "suffix": "return x"}, "/api/generate")
-    assert (asked(site).inputs, asked(site).suffix) == ("def f(", "return x")
-
-
-def test_a_model_without_a_template_gets_the_prompt_as_text(site: Site) -> None:
-    def script(request: GenerationRequest | None) -> list[Step]:
-        assert request is not None
-        if isinstance(request.inputs, str):
-            return answer("plain")
-        return [InvalidRequest("options.chat_format: this model carries no chat template")]
-
-    site.pipeline.script = script
-    body = site.post({"prompt": "Hi", "system": "Be brief", "stream": False}, "/api/generate").json()
-    assert body["response"] == "plain"
-    assert asked(site).inputs == "Be brief\n\nHi"
-    named = {"prompt": "Hi", "stream": False, "options": {"chat_format": "nonsense"}}
-    assert "options.chat_format: " in refused(site.post(named, "/api/generate"), 400)
-    assert "options.chat_format: " in refused(site.post({"messages": HI}, "/api/chat"), 400)
 
 
 def test_thinking_is_told_apart_in_both_routes(site: Site, client: ollama.Client) -> None:
@@ -283,3 +258,25 @@ def test_no_prompt_loads_with_the_options(site: Site) -> None:
     assert (body["done_reason"], body["message"]) == ("load", {"role": "assistant", "content": ""})
     body = site.post({"model": "demo", "keep_alive": 0, "stream": False}, "/api/generate").json()
     assert (body["done_reason"], site.pipeline.unloaded) == ("unload", ["demo"])
+
+
+def test_a_client_that_goes_before_the_plain_prompt_begins_cancels_that_one() -> None:
+    plain = FakeGeneration(answer("plain"))
+    refusal = InvalidRequest("options.chat_format: this model carries no chat template")
+    either = OrPlain(FakeGeneration([Waiting("loading"), refusal]), lambda: plain)
+    events = iter(either)
+    assert next(events) == Waiting("loading")
+    either.cancel()
+    with pytest.raises(Cancelled):
+        next(events)
+    begun: list[FakeGeneration] = []
+
+    def begin() -> FakeGeneration:
+        either.cancel()
+        begun.append(plain)
+        return plain
+
+    either = OrPlain(FakeGeneration([refusal]), begin)
+    with pytest.raises(Cancelled):
+        list(either)
+    assert begun == [plain] and plain.cancelled.is_set()

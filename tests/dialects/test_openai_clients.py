@@ -119,6 +119,13 @@ def test_sampling_is_the_clients_own(client: openai.OpenAI) -> None:
     assert all(math.exp(token.logprob) > 0.5 and len(token.top_logprobs) == 3 for token in top.content)
 
 
+def test_a_begun_answer_is_gone_on_with(client: openai.OpenAI) -> None:
+    begun: Any = [*ITALY, {"role": "assistant", "content": "The capital of Italy"}]
+    more = {"continue_final_message": True}
+    answer = client.chat.completions.create(model="demo", messages=begun, temperature=0, extra_body=more)
+    assert answer.choices[0].message.content == " is Rome."
+
+
 def test_answers_are_held_to_a_schema(client: openai.OpenAI) -> None:
     form: Any = {"type": "json_schema", "json_schema": {"name": "capital", "schema": CAPITAL_SCHEMA}}
     held = client.chat.completions.create(model="demo", messages=ITALY, response_format=form, temperature=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import pytest
 import requests
 
-from api_host.errors import GenerationFailed, QueueFull
-from api_host.generation import Accepted, Chunk, Finished, Message, Timings, Usage, Waiting
+from api_host.errors import Cancelled, GenerationFailed, QueueFull
+from api_host.generation import Accepted, Chunk, Finished, GenerationRequest, Message, Timings, Usage, Waiting
 from api_host.host import ApiHost
-from tests.fakes.pipeline import FakePipeline, answer
+from api_host.web.dialects.truss.lengths import AtLeast
+from tests.fakes.pipeline import FakePipeline, Step, answer
 from tests.web.site import ENDLESS, Site, read_all, until
 
 QUESTION = [{"role": "user", "content": "What is the capital of France?"}]
@@ -207,6 +209,23 @@ def test_a_client_that_goes_frees_its_place(
     assert until(lambda: bool(pipeline.requests))
     sock.close()
     assert until(lambda: pipeline.generations[-1].ended.is_set())
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_a_cancel_reaches_the_stage_that_runs(
+    pipeline: FakePipeline, monkeypatch: pytest.MonkeyPatch, stage: int
+) -> None:
+    scripts: list[list[Step]] = [[Accepted("demo", 5)], []]
+    scripts[stage] = [Accepted("demo", 5), 60.0]
+    monkeypatch.setattr(pipeline, "count", lambda request: pipeline._play(request))
+    pipeline.script = lambda request: scripts[len(pipeline.generations)]
+    generation = AtLeast(pipeline, GenerationRequest("x"), 40)
+    timer = threading.Timer(0.1, generation.cancel)
+    timer.start()
+    with pytest.raises(Cancelled):
+        list(generation)
+    timer.join()
+    assert len(pipeline.generations) == stage + 1
 
 
 def test_a_client_that_goes_while_its_prompt_is_counted_is_not_answered(

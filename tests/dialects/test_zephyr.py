@@ -175,7 +175,8 @@ def test_every_wrong_field_is_told_in_one_sentence_of_its_own(site: Site, path: 
 def test_raws_wrong_fields_are_told_too(site: Site) -> None:
     assert detail(site.post(None, "/zephyr/raw")).startswith("user_message: is missing")
     found = detail(site.session.post(site.url + "/zephyr/raw?user_message=Hi&top_k=many", timeout=10))
-    assert found == 'top_k: "many" is not allowed; allowed: a whole number from 0 up to 1000000'
+    assert found.startswith('top_k: "many" is not ')
+    assert found.endswith("allowed: a whole number from 0 up to 1000000")
     found = detail(site.session.post(site.url + "/zephyr/raw?user_message=a&top_p=nan", timeout=10))
     assert found.startswith('top_p: "nan" is')
     assert detail(site.post([1], "/zephyr/raw")).startswith("the body is not a JSON object")

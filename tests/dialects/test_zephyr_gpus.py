@@ -15,9 +15,9 @@ import requests
 import websocket
 from flask import Flask
 
+from api_host.gpus import Gpu, Gpus
 from api_host.metrics import Metrics
 from api_host.web.dialects import zephyr
-from api_host.web.dialects.zephyr.gpus import Gpu, Gpus
 from api_host.web.server import Server
 from api_host.web.streaming import Pace, Responder
 from tests.fakes.pipeline import FakePipeline

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from api_host.engine.messages import Piece, RequestFinished
-from api_host.engine.process import RequestStream, Worker
+from api_host.engine.process import Worker
+from api_host.engine.request_stream import RequestStream
 from api_host.generation import GenerationRequest, Message, SamplingParams
 
 

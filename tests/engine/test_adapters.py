@@ -14,7 +14,8 @@ from api_host.engine.backend import Adapters, Span
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.model import LlamaModel
 from api_host.engine.messages import Load, RequestFinished
-from api_host.engine.process import RequestStream, Worker
+from api_host.engine.process import Worker
+from api_host.engine.request_stream import RequestStream
 from api_host.errors import InvalidRequest
 from api_host.generation import GenerationRequest, SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH

@@ -63,3 +63,12 @@ def test_bytes_that_end_in_the_middle_of_a_character_become_a_replacement_sign()
 
 def test_an_empty_stop_string_stops_nothing():
     assert "".join(shown("abc", [""], 1)[0]) == "abc"
+
+
+def test_of_the_stop_strings_only_those_to_be_kept_stay():
+    for pieces in (["one", " END"], ["one END two"]):
+        kept = Detokenizer([" END", "<eot>"], kept=[" END"])
+        assert "".join(kept.push(piece.encode()) for piece in pieces) == "one END"
+        assert kept.stopped
+    hidden = Detokenizer([" END", "<eot>"], kept=[" END"])
+    assert hidden.push(b"one<eot>") == "one"

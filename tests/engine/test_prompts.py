@@ -211,3 +211,9 @@ def test_a_template_that_knows_tools_gets_them_and_further_values(marked: Worker
     assert accepted.prompt is not None
     assert json.dumps(tool) in accepted.prompt
     assert accepted.prompt.endswith("|calm|")
+
+
+def test_a_number_beyond_64_bits_is_refused_and_the_worker_goes_on(worker: Worker):
+    with pytest.raises(InvalidRequest, match="beyond 64 bits"):
+        generate(worker, "A cat", {"json_schema": {"const": 2**64}})
+    assert generate(worker, "A cat")[0]

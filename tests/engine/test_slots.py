@@ -6,8 +6,10 @@ from array import array
 
 import pytest
 
+from api_host.engine.parking import Parking
+from api_host.engine.prefixes import common_prefix
 from api_host.engine.sequence import Request, Sequence
-from api_host.engine.slots import Slots, common_prefix
+from api_host.engine.slots import Slots
 from api_host.generation import SamplingParams
 from tests.fakes.llama import FakeLlama
 
@@ -40,7 +42,7 @@ def placed(slots: Slots, llama: FakeLlama, tokens: list[int]) -> Sequence:
 
 def test_a_short_common_prefix_leaves_a_long_cached_prompt_alone():
     llama = FakeLlama(n_slots=2)
-    slots = Slots(llama)
+    slots = Slots(llama, Parking(0))
     long = list(range(1, 61)) * 3
     slots.release(placed(slots, llama, long))
     other = placed(slots, llama, [1, 2, 3, 99])
@@ -50,7 +52,7 @@ def test_a_short_common_prefix_leaves_a_long_cached_prompt_alone():
 
 def test_the_longest_unused_prefix_is_given_up_first():
     llama = FakeLlama(n_slots=2)
-    slots = Slots(llama)
+    slots = Slots(llama, Parking(0))
     first, second = placed(slots, llama, [1] * 40), placed(slots, llama, [2] * 40)
     slots.release(second)
     slots.release(first)
@@ -60,7 +62,7 @@ def test_the_longest_unused_prefix_is_given_up_first():
 
 def test_a_prompt_that_goes_on_from_a_slot_stays_in_it():
     llama = FakeLlama(n_slots=3)
-    slots = Slots(llama)
+    slots = Slots(llama, Parking(0))
     turns = [placed(slots, llama, [i] * 30) for i in (1, 2, 3)]
     for turn in turns:
         slots.release(turn)
@@ -68,3 +70,81 @@ def test_a_prompt_that_goes_on_from_a_slot_stays_in_it():
     assert following.slot == 1
     assert following.n_cached == 30
     assert llama.n_copies == 0
+
+
+def test_a_long_prefix_outlives_short_ones_that_came_later():
+    llama = FakeLlama(n_slots=3)
+    slots = Slots(llama, Parking(0))
+    long, *short = (placed(slots, llama, [i] * n) for i, n in ((1, 200), (2, 10), (3, 12)))
+    for sequence in (long, *short):
+        slots.release(sequence)
+    assert placed(slots, llama, [4] * 20).slot == 1
+
+
+def test_what_another_slot_holds_too_is_worth_nothing():
+    llama = FakeLlama(n_slots=3)
+    slots = Slots(llama, Parking(0))
+    shared = list(range(1, 101))
+    for sequence in [placed(slots, llama, tokens) for tokens in (shared, [*shared, 7], [9] * 20)]:
+        slots.release(sequence)
+    assert placed(slots, llama, [4] * 20).slot == 0
+
+
+def parked_and_pushed_out(parking: Parking) -> tuple[Slots, FakeLlama, list[int]]:
+    """Two slots, and a chat of 180 tokens that two others have pushed out."""
+    llama = FakeLlama(n_slots=2)
+    slots = Slots(llama, parking)
+    chat = list(range(1, 61)) * 3
+    slots.release(placed(slots, llama, chat))
+    others = [placed(slots, llama, [i] * 150) for i in (90, 91)]
+    for other in others:
+        slots.release(other)
+    return slots, llama, chat
+
+
+def test_a_chat_that_lost_its_slot_comes_back_by_a_copy():
+    slots, llama, chat = parked_and_pushed_out(Parking(1000))
+    back = Sequence(Request(1, array("i", [*chat, 5, 6]), SamplingParams(), [], 256), 0)
+    slots.place(back)
+    assert back.n_cached == len(chat)
+    assert llama.cells[back.slot] == chat
+
+
+def test_a_prefix_is_parked_only_within_the_budget_and_only_when_most_of_it_would_be_lost():
+    slots, llama, chat = parked_and_pushed_out(Parking(100))
+    assert llama.n_saves == 0
+    back = Sequence(Request(1, array("i", [*chat, 5]), SamplingParams(), [], 256), 0)
+    slots.place(back)
+    assert back.n_cached == 0
+    llama = FakeLlama(n_slots=1)
+    slots = Slots(llama, Parking(1000))
+    slots.release(placed(slots, llama, chat))
+    slots.release(placed(slots, llama, [*chat[:120], 99, 98]))
+    assert llama.n_saves == 0
+
+
+def test_the_budget_holds_and_the_longest_unused_goes_first():
+    parking = Parking(500)
+    for i in range(5):
+        tokens = array("i", [i] * 200)
+        assert parking.park(tokens, (), 200, lambda i=i: [i] * 200)
+        assert parking.n_bytes <= 500
+    lengths = [
+        parking.best(lambda tokens, made, i=i: len(tokens) if tokens[0] == i else 0)[1] for i in range(5)
+    ]
+    assert lengths == [0, 0, 0, 200, 200]
+
+
+def test_a_longer_form_of_a_chat_replaces_the_shorter_one():
+    parking = Parking(1000)
+    parking.park(array("i", [1] * 100), (), 100, lambda: [1] * 100)
+    parking.park(array("i", [1] * 150), (), 150, lambda: [1] * 150)
+    assert parking.n_bytes == 150
+
+
+def test_parked_cells_made_with_an_adapter_serve_no_other():
+    slots, _, chat = parked_and_pushed_out(Parking(1000))
+    other = Request(1, array("i", [*chat, 5]), SamplingParams(), [], 256, adapters=(("a.gguf", 1.0),))
+    back = Sequence(other, 0)
+    slots.place(back)
+    assert back.n_cached == 0

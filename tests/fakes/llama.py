@@ -32,6 +32,7 @@ class FakeLlama:
         self.rows: dict[int, int] = {}
         self.batches: list[list[Span]] = []
         self.n_copies = 0
+        self.n_saves = 0
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
         batch = list(spans)
@@ -69,6 +70,18 @@ class FakeLlama:
         self.n_copies += 1
         self.cells[target] = list(self.cells[source])
         return self.trim(target, length)
+
+    def state_size(self, slot: int) -> int:
+        return len(self.cells[slot])
+
+    def save(self, slot: int) -> list[int]:
+        self.n_saves += 1
+        return list(self.cells[slot])
+
+    def restore(self, slot: int, state: list[int]) -> bool:
+        assert self.cells[slot] == []
+        self.cells[slot] = list(state)
+        return True
 
     def is_eog(self, token: int) -> bool:
         return token == EOG

@@ -61,7 +61,10 @@ class FakeGeneration:
 
 
 class FakePipeline:
-    """``script`` says how the next requests are answered; what was asked is kept."""
+    """``script`` says how the next requests are answered; what was asked is kept.
+
+    Each is refused with ``refusal`` as it comes, or fails with ``failure`` once it runs, if that is set.
+    """
 
     def __init__(self) -> None:
         self.default_model: str | None = "demo"
@@ -71,6 +74,7 @@ class FakePipeline:
     def reset(self) -> None:
         self.script: Script = lambda request: answer("Hello", " there")
         self.refusal: Exception | None = None
+        self.failure: Exception | None = None
         self.requests: list[GenerationRequest] = []
         self.counted: list[GenerationRequest] = []
         self.embedded: list[EmbeddingRequest] = []
@@ -89,28 +93,24 @@ class FakePipeline:
         """Each text's vector is its length."""
         self.embedded.append(request)
         vectors = Vectors([[float(len(text))] for text in request.inputs])
-        steps: list[Step] = [Accepted("demo", 0), vectors, Finished(Usage(prompt_tokens=7), Timings())]
-        self.generations.append(FakeGeneration(steps))
-        return self.generations[-1]
+        return self._begin([Accepted("demo", 0), vectors, Finished(Usage(prompt_tokens=7), Timings())])
 
     def count(self, request: GenerationRequest) -> FakeGeneration:
         """Every prompt has 5 tokens, as in ``answer``."""
-        if self.refusal is not None:
-            raise self.refusal
         self.counted.append(request)
-        self.generations.append(
-            FakeGeneration([Accepted("demo", 5), Finished(Usage(prompt_tokens=5), Timings())])
-        )
-        return self.generations[-1]
+        return self._begin([Accepted("demo", 5), Finished(Usage(prompt_tokens=5), Timings())])
 
     def load(self, model: str | None, options: LoadOptions) -> FakeGeneration:
         self.loads.append((model, options))
         return self._play(None)
 
     def _play(self, request: GenerationRequest | None) -> FakeGeneration:
+        return self._begin(self.script(request))
+
+    def _begin(self, steps: list[Step]) -> FakeGeneration:
         if self.refusal is not None:
             raise self.refusal
-        generation = FakeGeneration(self.script(request))
+        generation = FakeGeneration(steps if self.failure is None else [self.failure])
         self.generations.append(generation)
         return generation
 

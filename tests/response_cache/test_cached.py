@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from api_host import errors
 from api_host.generation import (
     Accepted,
     Chunk,
+    Event,
     Finished,
     SamplingParams,
     TokenLogprob,
@@ -19,7 +21,8 @@ from api_host.generation import (
 )
 from api_host.response_cache.answer import unpack
 from api_host.response_cache.cached import Use
-from tests.fakes.pipeline import answer
+from api_host.response_cache.replay import Recording
+from tests.fakes.pipeline import FakeGeneration, answer
 from tests.response_cache.ground import FILE, HI, Ground
 
 
@@ -132,6 +135,19 @@ def test_an_answer_that_is_left_half_way_is_not_kept_and_frees_its_place(ground:
     events.close()  # type: ignore[attr-defined]
     assert ground.behind.generations[0].ended.is_set()
     assert ground.ask()[0] == "miss"
+
+
+def test_a_recording_that_is_closed_closes_what_it_records() -> None:
+    class Remembered(FakeGeneration):
+        def __iter__(self) -> Iterator[Event]:
+            self.events = super().__iter__()
+            return self.events
+
+    generation = Remembered(answer("Hello"))
+    events = iter(Recording(generation, lambda kept: None))
+    next(events)
+    events.close()  # type: ignore[attr-defined]
+    assert generation.ended.is_set()
 
 
 def test_cancelling_reaches_the_generation_and_ends_a_replay(ground: Ground) -> None:

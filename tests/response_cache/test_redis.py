@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,25 @@ def test_a_server_that_hangs_costs_half_a_second_once(
     finally:
         os.kill(server.pid, signal.SIGCONT)
     assert len(warnings(caplog)) == 1
+
+
+def test_of_many_requests_one_looks_whether_a_hanging_server_is_back(
+    store: RedisStore, server: RedisServer, clock: Clock
+) -> None:
+    def seconds(_: int) -> float:
+        began = time.monotonic()
+        assert store.get("a") is None
+        return time.monotonic() - began
+
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        store.get("a")
+        clock.now = 5.0
+        with ThreadPoolExecutor(8) as askers:
+            waits = sorted(askers.map(seconds, range(8)))
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert waits[-2] < TIMEOUT_S / 2 < waits[-1]
 
 
 def test_a_wrong_password_is_a_warning_without_the_password(

@@ -8,67 +8,19 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
-import requests
 import websocket
-from flask import Blueprint
 
 from api_host.web import open_socket, sockets
-from api_host.web.sockets import Socket, socket_route
-from tests.fakes.pipeline import FakePipeline
-from tests.web.site import TOKEN, Site, read_all, until
-
-HANDSHAKE = (
-    "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{more}\r\n"
-)
-
-
-class Line:
-    """A site with one WebSocket route, whose view can be changed."""
-
-    def __init__(self) -> None:
-        self.site = Site(FakePipeline())
-        self.view: Callable[[Socket], None] = echo
-        blueprint = Blueprint("line", __name__)
-        socket_route(blueprint, "/line", lambda sock: self.view(sock))
-        self.site.app.register_blueprint(blueprint)
-        self.url = f"ws://127.0.0.1:{self.site.port}/line"
-
-    def open(self) -> websocket.WebSocket:
-        return websocket.create_connection(self.url, timeout=5, header=[f"Authorization: Bearer {TOKEN}"])
-
-    def raw(self, path: str = f"/line?token={TOKEN}", more: str = "") -> socket.socket:
-        sock = socket.create_connection(("127.0.0.1", self.site.port), timeout=5)
-        sock.sendall(HANDSHAKE.format(path=path, more=more).encode())
-        return sock
-
-
-def echo(sock: Socket) -> None:
-    while True:
-        message = sock.receive()
-        sock.send(message if isinstance(message, str) else repr(message))
+from api_host.web.sockets import Socket
+from tests.web.line import Line, frame, read, upgraded
+from tests.web.site import read_all, until
 
 
 def readers() -> int:
     return sum(thread.name == "api-host-socket" for thread in threading.enumerate())
-
-
-def upgraded(sock: socket.socket) -> bytes:
-    """Reads the head of the handshake's answer."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        head += sock.recv(1)
-    return head
-
-
-def frame(opcode: int, payload: bytes, last: bool = True) -> bytes:
-    """A client's frame, masked with zeros (RFC 6455, section 5.2)."""
-    size = len(payload)
-    length = bytes([0x80 | size]) if size < 126 else b"\xfe" + struct.pack(">H", size)
-    return bytes([(0x80 if last else 0) | opcode]) + length + bytes(4) + payload
 
 
 @pytest.fixture
@@ -96,8 +48,8 @@ def test_a_message_in_pieces_is_one_message(line: Line) -> None:
         text = "ä🌍".encode()
         sock.sendall(frame(1, text[:1], last=False) + frame(9, b"?") + frame(0, text[1:3], last=False))
         sock.sendall(frame(0, text[3:]))
-        assert sock.recv(100) == b"\x8a\x01?"  # the ping between them is answered at once
-        assert sock.recv(100) == b"\x81\x06" + text
+        # The ping between them is answered before the message is whole.
+        assert read(sock, 11) == b"\x8a\x01?" + b"\x81\x06" + text
 
 
 @pytest.mark.parametrize("more", ["", "Authorization: Bearer no\r\n"])
@@ -118,12 +70,8 @@ def test_a_get_that_is_no_handshake_is_told_so(line: Line) -> None:
 
 @pytest.mark.parametrize("missing", ["Sec-WebSocket-Key", "Sec-WebSocket-Version", "Connection"])
 def test_a_handshake_that_is_not_complete_is_a_400(line: Line, missing: str) -> None:
-    headers = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Key": "x",
-        "Sec-WebSocket-Version": "13",
-    }
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade"}
+    headers |= {"Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"}
     del headers[missing]
     answer = line.site.get("/line", headers=headers)
     assert answer.status_code == 400
@@ -150,8 +98,7 @@ def test_a_message_that_is_too_large_ends_the_socket(line: Line) -> None:
     assert len(client.recv()) == 900_000
     client.send("x" * 3_000_000)
     opcode, payload = client.recv_data()
-    assert opcode == websocket.ABNF.OPCODE_CLOSE
-    assert struct.unpack(">H", payload[:2])[0] == 1009
+    assert (opcode, payload[:2]) == (websocket.ABNF.OPCODE_CLOSE, struct.pack(">H", 1009))
     assert b"1000000 bytes" in payload
 
 
@@ -174,6 +121,16 @@ def test_messages_wait_while_the_view_is_busy_but_not_without_end(line: Line) ->
     assert [message[0] for message in seen] == ["0", "1", "2", "3"]
 
 
+def go(sock: socket.socket, end: str) -> None:
+    if end in ("close", "garbage"):
+        sock.sendall(frame(8, struct.pack(">H", 1001)) if end == "close" else b"\xff" * 10)
+    elif end == "shut":
+        sock.shutdown(socket.SHUT_WR)
+    else:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        sock.close()
+
+
 @pytest.mark.parametrize("end", ["close", "shut", "reset", "garbage"])
 def test_the_view_is_told_at_once_when_the_client_goes(line: Line, end: str) -> None:
     told, ended = threading.Event(), threading.Event()
@@ -189,15 +146,7 @@ def test_the_view_is_told_at_once_when_the_client_goes(line: Line, end: str) -> 
     with line.raw() as sock:
         upgraded(sock)
         assert sock.recv(100)
-        if end == "close":
-            sock.sendall(frame(8, struct.pack(">H", 1001)))
-        elif end == "shut":
-            sock.shutdown(socket.SHUT_WR)
-        elif end == "reset":
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-            sock.close()
-        else:
-            sock.sendall(b"\xff" * 10)
+        go(sock, end)
         assert told.wait(0.5)
         assert ended.wait(0.5)  # asked for after the end: told at once
 
@@ -305,8 +254,4 @@ def test_the_stop_of_the_server_ends_sockets_within_a_second() -> None:
 def test_a_socket_is_counted_once_it_has_ended(line: Line) -> None:
     line.open().close()
     counted = 'api_host_requests_total{dialect="line",route="/line",status="101"} 1.0'
-    assert until(lambda: counted in requests.get(line.site.url + "/metrics", headers=auth(), timeout=5).text)
-
-
-def auth() -> dict[str, str]:
-    return {"Authorization": f"Bearer {TOKEN}"}
+    assert until(lambda: counted in line.site.get("/metrics").text)

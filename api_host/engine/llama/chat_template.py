@@ -74,7 +74,8 @@ class ChatTemplate:
         else:
             messages = with_tools(messages, request.tools)
         try:
-            answer = formatter(messages=as_template_dicts(messages), **values)
+            turns = as_template_dicts(messages, short_ids="length != 9" in (self._source or ""))
+            answer = formatter(messages=turns, **values)
         except (ValueError, TypeError, KeyError, jinja2.TemplateError) as error:
             which = f"chat format {chat_format!r}" if chat_format else "the model's chat template"
             raise InvalidRequest(f"inputs: {which} refuses this chat: {error}") from error

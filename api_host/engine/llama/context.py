@@ -6,11 +6,12 @@ another's idle cells. Knows nothing of requests, of sampling or of who uses whic
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterable
 
 import llama_cpp
 
-from api_host.engine.backend import Adapters, DecodeFailed, Span
+from api_host.engine.backend import Adapters, DecodeFailed, Span, State
 from api_host.engine.llama.adapters import LlamaAdapters
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
@@ -122,6 +123,22 @@ class LlamaContext:
         """Gives ``target`` the first ``length`` cells of ``source``; returns how many it has, or 0."""
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
         return self.trim(target, length)
+
+    def state_size(self, slot: int) -> int:
+        """Bytes of a slot's cells."""
+        return int(llama_cpp.llama_state_seq_get_size(self.pointer, slot))
+
+    def save(self, slot: int) -> State:
+        """A slot's cells, in host memory."""
+        size = self.state_size(slot)
+        state = (ctypes.c_uint8 * size)()
+        written = llama_cpp.llama_state_seq_get_data(self.pointer, state, size, slot)
+        assert written == size, f"llama.cpp wrote {written} of {size} bytes"
+        return state
+
+    def restore(self, slot: int, state: State) -> bool:
+        """Gives an empty slot the cells that ``save`` has made; returns whether there was room for them."""
+        return bool(llama_cpp.llama_state_seq_set_data(self.pointer, state, len(state), slot))
 
     def close(self) -> None:
         if self.pointer:

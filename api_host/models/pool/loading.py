@@ -145,6 +145,7 @@ class Loading:
             queue_limit=config.queue_limit,
             cache_type=config.cache_type,
             lookup=config.lookup,
+            prefix_memory=None if config.prefix_memory == "auto" else config.prefix_memory,
             n_batch=config.n_batch,
             use_mmap=config.use_mmap,
             use_mlock=config.use_mlock,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Protocol
 
 from annotated_types import MaxLen
 from flask import Blueprint, Response, request
+from pydantic import WithJsonSchema
 
 from api_host.generation import (
     MAX_ADAPTERS,
@@ -22,7 +23,7 @@ from api_host.generation import (
 )
 from api_host.web.answers import EmbeddingAnswer, LoadAnswer, TextAnswer, answer_format
 from api_host.web.body import read_json
-from api_host.web.chat import chat_problems, messages
+from api_host.web.chat import TURN_SCHEMA, chat_problems, messages
 from api_host.web.dialect import Dialect, Operation
 from api_host.web.failures import ERROR_SCHEMA, error_response
 from api_host.web.naming import LoadFields, NamedModel, naming_problems
@@ -31,6 +32,20 @@ from api_host.web.validation import Shape, shown
 
 TASKS = ("text_generation", "embedding", "none")
 MAX_TEXTS = 2048
+
+Inputs = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"anyOf": [TURN_SCHEMA, {"type": "string"}]}, "minItems": 1},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+"""A text, a chat, or the texts to embed; which of them it has to be is the task's to say."""
 
 
 class Pipeline(Protocol):
@@ -55,8 +70,8 @@ class Options(LoadFields):
 class Body(NamedModel):
     """The fields of a request."""
 
-    task: str = TASKS[0]
-    inputs: Any = None
+    task: Annotated[str, WithJsonSchema({"enum": TASKS})] = TASKS[0]
+    inputs: Inputs = None
     parameters: SamplingParams | None = None
     options: Options | None = None
     stream: bool = field(default=False)

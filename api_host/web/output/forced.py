@@ -61,7 +61,13 @@ class _Hoisting:
         reference = schema.get("$ref")
         if isinstance(reference, str):
             return {"$ref": f"#/$defs/{self._name(reference)}"}
-        return {key: self.moved(item) for key, item in schema.items() if key not in ("$defs", "definitions")}
+        return {
+            key: {name: self.moved(field) for name, field in item.items()}
+            if key == "properties" and isinstance(item, dict)
+            else self.moved(item)
+            for key, item in schema.items()
+            if key not in ("$defs", "definitions")
+        }
 
     def _name(self, reference: str) -> str:
         if reference not in self._names:

@@ -7,6 +7,7 @@ request goes to it as it came, over the loopback, so that a pushed Truss and a h
 from __future__ import annotations
 
 import codecs
+import importlib
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -15,6 +16,7 @@ import requests
 
 from api_host import ApiHost
 
+HUB_SECRET = "hf_access_token"
 RECORD_SEPARATOR = "\x1e"
 """Stands before the JSON of an error that comes after the first text of a stream."""
 
@@ -32,18 +34,17 @@ class Model:
 
     Args:
         **kwargs: ``config`` is the parsed config.yaml, whose ``model_metadata.api_host`` are settings of the host;
-            ``secrets`` may have ``hf_access_token``. What else Truss passes is not needed.
+            ``secrets`` has ``hf_access_token`` where config.yaml declares it. What else Truss passes is not needed.
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        metadata = kwargs.get("config", {}).get("model_metadata") or {}
+        config = kwargs.get("config") or {}
+        metadata = config.get("model_metadata") or {}
         self._settings: dict[str, Any] = dict(metadata.get("api_host") or {})
-        secrets = kwargs.get("secrets") or {}
-        hub_token = secrets["hf_access_token"] if "hf_access_token" in secrets else None
-        if hub_token:
-            self._settings["hub_token"] = hub_token
+        # Truss raises for a secret that is declared and not set, and can only be asked for one by its name.
+        if HUB_SECRET in (config.get("secrets") or {}):
+            self._settings["hub_token"] = kwargs["secrets"][HUB_SECRET]
         self._host: ApiHost | None = None
-        self._session = requests.Session()
 
     def load(self) -> None:
         """Starts the host, without a tunnel, and returns when its model is downloaded and loaded.
@@ -51,8 +52,9 @@ class Model:
         Raises:
             api_host_client.ModelError: the model cannot be had; the type and the sentence say why.
         """
-        self._host = ApiHost(**{"tunnel": False, "port": 0, **self._settings}).start()
-        self._session.headers["Authorization"] = f"Bearer {self._host.access_token}"
+        # The config.yaml in a Truss server's folder is Truss's own.
+        defaults = {"tunnel": False, "port": 0, "config_file": ""}
+        self._host = ApiHost(**{**defaults, **self._settings}).start()
         model = self._host.config.model
         if model is not None:
             with self._host.client() as client:
@@ -60,7 +62,6 @@ class Model:
 
     def stop(self) -> None:
         """Ends the host and its model; a server that only ends its process need not call it."""
-        self._session.close()
         if self._host is not None:
             self._host.stop()
 
@@ -77,7 +78,12 @@ class Model:
         """
         if self._host is None:
             raise _failure("the model is not loaded yet; try again soon", 503)
-        response = self._session.post(f"{self._host.local_url}/predict", json=request, stream=True)
+        response = requests.post(
+            f"{self._host.local_url}/predict",
+            json=request,
+            headers={"Authorization": f"Bearer {self._host.access_token}"},
+            stream=True,
+        )
         if response.status_code != requests.codes.ok:
             with response:
                 raise _failure(response.json()["error"], response.status_code)
@@ -91,30 +97,22 @@ class Model:
 
 
 def _pieces(response: requests.Response) -> Iterator[str]:
-    """The text as it comes; closing the iterator ends the generation.
-
-    Leading spaces are the host's sign of life, sent while its model loads; the text begins after them.
-    """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    begun = False
+    """The text as it comes; closing the iterator ends the generation."""
+    decode = codecs.getincrementaldecoder("utf-8")().decode
     with response:
         for data in response.iter_content(None):
-            text, separator, record = decoder.decode(data).partition(RECORD_SEPARATOR)
-            if not begun:
-                text = text.lstrip(" ")
-            begun = begun or bool(text)
+            text, separator, record = decode(data).partition(RECORD_SEPARATOR)
             if text:
                 yield text
             if separator:
-                rest = b"".join(response.iter_content(None)).decode()
-                error = json.loads(record + rest)
+                error = json.loads(record + "".join(map(decode, response.iter_content(None))))
                 raise _failure(error["error"], error["status"])
 
 
 def _failure(sentence: str, status: int) -> Exception:
     try:
-        from fastapi import HTTPException
+        fastapi = importlib.import_module("fastapi")
     except ImportError:
         return PredictError(sentence, status)
-    failure: Exception = HTTPException(status_code=status, detail=sentence)
+    failure: Exception = fastapi.HTTPException(status_code=status, detail=sentence)
     return failure

@@ -28,10 +28,13 @@ _TYPES = {
 _NAMES = {
     "parameters.stop": "stop_sequences",
     "parameters.stop.": "stop_sequences.",
+    # The schema in force may be that of a forced call.
+    "parameters.json_schema": "json_schema, output_config or tools",
     "parameters.": "",
     "inputs": "messages",
     "inputs.": "messages.",
     "options.chat_format": "model",
+    "options.ctx_length": "context",
 }
 
 ERROR_SCHEMA = {
@@ -67,8 +70,6 @@ def respond(error: ApiHostError) -> Response:
     status, request_id = _status(error), new_request_id()
     response = shaped(_body(error, status, request_id), error, status)
     response.headers["request-id"] = request_id
-    if status == UNAUTHORIZED:
-        response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
 from api_host.generation import GenerationRequest, SamplingParams
 from api_host.web.dialects.anthropic.tools import Tools, read_tools, tools_problems
-from api_host.web.dialects.anthropic.turns import Conversation
+from api_host.web.dialects.anthropic.turns import Conversation, System, Turn
 from api_host.web.naming import NamedModel, naming_problems
 from api_host.web.output import forced_call_schema
 from api_host.web.validation import Shape, shown
@@ -31,8 +31,8 @@ class Prompt(NamedModel):
 
     __pydantic_config__ = {"extra": "ignore"}
 
-    messages: Annotated[list[Any], MinLen(1), MaxLen(100_000)] = field(kw_only=True)
-    system: Any = None
+    messages: Annotated[list[Turn], MinLen(1), MaxLen(100_000)] = field(kw_only=True)
+    system: System = None
     tools: list[Any] | None = None
     tool_choice: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None

@@ -7,7 +7,9 @@ API (https://docs.anthropic.com/en/api/messages).
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import WithJsonSchema
 
 from api_host.generation import Message, ToolCall
 from api_host.web.validation import shown
@@ -20,6 +22,19 @@ BLOCKS = {
 }
 _NOT_TEXT = {"image": "images", "document": "documents"}
 _BETWEEN = "\n\n"
+
+_CONTENT = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]}
+Turn = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "object",
+            "properties": {"role": {"enum": list(BLOCKS)}, "content": _CONTENT},
+            "required": ["role", "content"],
+        }
+    ),
+]
+System = Annotated[Any, WithJsonSchema({"anyOf": [*_CONTENT["anyOf"], {"type": "null"}]})]
 
 
 class Conversation:

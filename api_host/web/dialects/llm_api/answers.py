@@ -16,8 +16,13 @@ from api_host.generation import Chunk, Event, Finished, Vectors
 from api_host.web.dialect import in_words_of
 from api_host.web.failures import late_error_body
 
-PROMPT_NAMES = {"inputs": "prompt", "parameters.": "params.", "options.": "params."}
-TEXT_NAMES = {"inputs": "text"}
+PROMPT_NAMES = {
+    "inputs": "prompt",
+    "parameters.": "params.",
+    "options.ctx_length": "context",
+    "options.": "params.",
+}
+TEXT_NAMES = {"inputs": "text", "options.ctx_length": "context"}
 """The fields of the engine's errors in this dialect's words, by what the body holds."""
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le
+from pydantic import WithJsonSchema
 
 from api_host.web.dialects.ollama.options import Options
 from api_host.web.naming import NamedModel, naming_problems
@@ -21,6 +22,13 @@ MAX_TEXTS = 2048
 _DURATION = re.compile(r"[+-]?\d[\d.hmsnuµ]*")
 
 Token = Annotated[int, Ge(0), Le(2**31 - 1)]
+Form = Annotated[Any, WithJsonSchema({"anyOf": [{"enum": ["", "json"]}, {"type": ["object", "null"]}]})]
+Think = Annotated[Any, WithJsonSchema({"enum": [True, False, None, *EFFORTS]})]
+Duration = Annotated[Any, WithJsonSchema({"type": ["number", "string", "null"]})]
+Texts = Annotated[
+    Any,
+    WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": ["string", "null"]}]}),
+]
 
 
 @dataclass
@@ -52,7 +60,7 @@ class LoadingBody(ModelBody):
     """A model that a request needs in memory: ``keep_alive`` 0 takes it out again afterwards."""
 
     options: Options | None = None
-    keep_alive: Any = None
+    keep_alive: Duration = None
 
     @property
     def set_options(self) -> Options:
@@ -69,8 +77,8 @@ class AskingBody(LoadingBody):
     """What the two routes that make text have in common."""
 
     stream: bool | None = None
-    format: Any = None
-    think: Any = None
+    format: Form = None
+    think: Think = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Ge(0), Le(20)] | None = None
 
@@ -146,7 +154,7 @@ class ChatBody(AskingBody):
 class EmbedBody(LoadingBody):
     """``input`` is a text or a list of texts; ``dimensions`` cuts each vector to its first ones."""
 
-    input: Any = None
+    input: Texts = None
     truncate: bool | None = None
     dimensions: Annotated[int, Ge(1), Le(1_000_000)] | None = None
 

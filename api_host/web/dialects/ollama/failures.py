@@ -33,8 +33,7 @@ def error_body(error: ApiHostError, inputs: str) -> dict[str, Any]:
         "options.ctx_length": "options.num_ctx",
         "options.use_gpu": "options.num_gpu",
     }
-    sentence = in_words_of(names, error).message
-    return {"error": sentence.replace("options.ctx_length", "options.num_ctx")}
+    return {"error": in_words_of(names, error).message}
 
 
 def respond(error: ApiHostError) -> Response:

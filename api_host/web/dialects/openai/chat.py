@@ -25,7 +25,7 @@ from api_host.web.dialects.openai.fields import (
     form_problems,
 )
 from api_host.web.dialects.openai.history import Turn, history_problems, messages
-from api_host.web.dialects.openai.tools import Calling, Tool, calling, tool_problems
+from api_host.web.dialects.openai.tools import Calling, Tool, ToolChoice, calling, tool_problems
 from api_host.web.output import OutputParser, forced_call_schema
 from api_host.web.streaming import Generation, Responder
 from api_host.web.validation import Shape
@@ -46,7 +46,7 @@ class ChatBody(GeneratingBody):
     logprobs: bool | None = None
     top_logprobs: Likeliest | None = None
     tools: list[Tool] | None = None
-    tool_choice: Any = None
+    tool_choice: ToolChoice = None
     parallel_tool_calls: bool | None = None
     chat_format: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None

@@ -41,7 +41,7 @@ ERROR_SCHEMA = {
 }
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-_HINTS = {"options.chat_format": "chat_format", "parameters.": ""}
+_ALWAYS = {"options.chat_format": "chat_format", "parameters.": ""}
 
 
 class ModelNotHere(ApiHostError):
@@ -53,11 +53,7 @@ class ModelNotHere(ApiHostError):
 
 def respond(error: ApiHostError) -> Response:
     """The whole answer to a request that failed before its first byte."""
-    status = _status(error)
-    response = shaped({"error": error_object(error)}, error, status)
-    if status == 401:
-        response.headers["WWW-Authenticate"] = "Bearer"
-    return response
+    return shaped({"error": error_object(error)}, error, _status(error))
 
 
 def error_object(error: ApiHostError) -> dict[str, Any]:
@@ -106,7 +102,7 @@ class InWords:
 
     def __init__(self, generation: Generation, names: Mapping[str, str]) -> None:
         self._generation = generation
-        self._names = {**names, **_HINTS}
+        self._names = {**names, **_ALWAYS}
 
     def __iter__(self) -> Iterator[Event]:
         try:

@@ -7,9 +7,10 @@ that goes on from an earlier one is refused: the conversation comes whole, in ``
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from flask import Blueprint, Response, request
+from pydantic import WithJsonSchema
 
 from api_host.generation import GenerationRequest, LoadOptions
 from api_host.web.body import read_json
@@ -20,7 +21,7 @@ from api_host.web.dialects.openai.fields import GeneratingBody, Likeliest, MaxTo
 from api_host.web.dialects.openai.responses_events import NamedEvents, ResponseAnswer, WholeResponse
 from api_host.web.dialects.openai.responses_input import input_problems, messages
 from api_host.web.dialects.openai.responses_tools import FlatTool, choice_problems, flat_calling
-from api_host.web.dialects.openai.tools import Calling
+from api_host.web.dialects.openai.tools import Calling, ToolChoice
 from api_host.web.output import OutputParser, forced_call_schema
 from api_host.web.streaming import Generation, Responder
 from api_host.web.validation import Shape
@@ -40,6 +41,14 @@ _REFUSED = {
     "background": f"{_NOT_KEPT}; allowed: false",
     "response_format": "has another place here; allowed: text.format",
 }
+
+Items = Annotated[
+    Any,
+    WithJsonSchema(
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "object"}}]}
+    ),
+]
+NotKept = Annotated[Any, WithJsonSchema({"type": "null"})]
 
 
 class Pipeline(Protocol):
@@ -70,20 +79,20 @@ class TextFields:
 class ResponsesBody(GeneratingBody):
     """The fields of a request. Unknown ones (``store``, ``truncation``, ``user``, ...) are ignored."""
 
-    input: Any = field(kw_only=True)
+    input: Items = field(kw_only=True)
     instructions: str | None = None
     max_output_tokens: MaxTokens | None = None
     text: TextFields | None = None
     tools: list[FlatTool] | None = None
-    tool_choice: Any = None
+    tool_choice: ToolChoice = None
     parallel_tool_calls: bool | None = None
     top_logprobs: Likeliest | None = None
     include: list[str] | None = None
     reasoning: dict[str, Any] | None = None
     metadata: dict[str, Any] | None = None
     previous_response_id: str | None = None
-    conversation: Any = None
-    prompt: Any = None
+    conversation: NotKept = None
+    prompt: NotKept = None
     background: bool | None = None
     chat_format: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from annotated_types import MaxLen, MinLen
+from pydantic import WithJsonSchema
 
 from api_host.web.dialects.openai.fields import forms
 from api_host.web.validation import shown
 
 _CHOICES = ("auto", "none", "required")
+ToolChoice = Annotated[Any, WithJsonSchema({"anyOf": [{"enum": [*_CHOICES, None]}, {"type": "object"}]})]
 _ALLOWED = 'none, auto, required, or {"type": "function", "function": {"name": one of tools}}'
 
 

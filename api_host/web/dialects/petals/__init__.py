@@ -58,8 +58,6 @@ def _fields() -> dict[str, Any]:
 def respond(error: ApiHostError) -> Response:
     """The answer to a request that failed before its first byte: 200, but for what HTTP itself refuses."""
     if isinstance(error, WrongToken):
-        response = shaped(failure(error), error, 401)
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+        return shaped(failure(error), error, 401)
     keeps = isinstance(error, _WITH_STATUS) or is_handshake(request)
     return shaped(failure(error), error, error.status if keeps else 200)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from api_host.errors import ApiHostError, ContextLengthExceeded
+from api_host.errors import ApiHostError
 from api_host.generation import Chunk, Event, Finished
 from api_host.web.dialect import in_words_of
 from api_host.web.dialects.petals.fields import NAMES
@@ -54,10 +54,6 @@ class Outputs:
 def failure(error: ApiHostError) -> dict[str, Any]:
     """The JSON of an error: ``traceback`` is its class and its sentence."""
     sentence = in_words_of(NAMES, error).message
-    if isinstance(error, ContextLengthExceeded):
-        # The engine's own sentence names a field that this dialect has not.
-        n_prompt, n_ctx = (error.details.get(name) for name in ("n_prompt_tokens", "n_ctx"))
-        sentence = f"inputs: the text has {n_prompt} tokens and the model's context holds {n_ctx}; shorten it"
     if "id" in error.details:
         sentence += f" ({error.details['id']})"
     return {"ok": False, "traceback": f"{type(error).__name__}: {sentence}"}

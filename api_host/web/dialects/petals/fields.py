@@ -31,6 +31,7 @@ NAMES = {
     "parameters.max_tokens": "max_new_tokens",
     "parameters.stop": "stop_sequence",
     "parameters.": "",
+    "options.ctx_length": "context",
     "options.": "",
 }
 """The fields of the engine's errors in this dialect's words."""

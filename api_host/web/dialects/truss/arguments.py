@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 from pydantic import WithJsonSchema
 
 from api_host.generation import GenerationRequest, SamplingParams
-from api_host.web.chat import chat_problems, messages
+from api_host.web.chat import Turn, chat_problems, messages
 from api_host.web.dialects.truss.no_equivalent import NoEquivalent, allow_only_neutral, neutral_problems
 from api_host.web.naming import naming_problems
 from api_host.web.validation import Shape, shown
@@ -52,7 +52,7 @@ class Body(NoEquivalent):
 
     __pydantic_config__ = {"extra": "forbid", "json_schema_extra": cast(Any, allow_only_neutral)}
 
-    messages: list[Any] = field(kw_only=True)
+    messages: list[Turn] = field(kw_only=True)
     max_new_tokens: Length = 4096
     temperature: Annotated[float, Ge(0), Le(10)] = 1.0
     top_p: Annotated[float, Gt(0), Le(1)] = 0.95
@@ -142,6 +142,7 @@ NAMES = {
     "parameters.repeat_penalty": "repetition_penalty",
     "parameters.stop": "stop_strings",
     "parameters.": "",
+    "options.ctx_length": "context",
     "options.": "",
 }
 """The fields of the engine's errors in this dialect's words."""

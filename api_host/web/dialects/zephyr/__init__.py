@@ -15,11 +15,11 @@ from flask import Blueprint, Response, jsonify, request
 
 from api_host.errors import ApiHostError, InvalidRequest, WrongToken
 from api_host.generation import GenerationRequest
+from api_host.gpus import Gpus
 from api_host.web.body import read_body, read_json
 from api_host.web.dialect import Dialect, Operation, in_words_of
 from api_host.web.dialects.zephyr.answer import WholeAnswer, error_body
 from api_host.web.dialects.zephyr.bodies import CODE_DOC, QUERY, RAW, STRUCTURED, CodeDocQuery, Sampled
-from api_host.web.dialects.zephyr.gpus import Gpus
 from api_host.web.failures import shaped
 from api_host.web.sockets import Socket, socket_route
 from api_host.web.streaming import Generation, Responder
@@ -103,9 +103,7 @@ def _wait(socket: Socket, seconds: float) -> None:
 def respond(error: ApiHostError) -> Response:
     """The answer to a request that failed before its first byte: ``{"detail": ...}``, as FastAPI's clients read it."""
     if isinstance(error, WrongToken):
-        response = shaped(error_body(error), error, 401)
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+        return shaped(error_body(error), error, 401)
     kind = CodeDocQuery if request.path == "/zephyr/code-doc" else Sampled
     return shaped(error_body(in_words_of(kind.engine_names(), error)), error)
 

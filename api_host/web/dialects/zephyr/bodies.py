@@ -43,6 +43,7 @@ class Sampled(NamedModel, ABC):
         """The house's names of fields, each with this request's."""
         return {
             "inputs": "user_message",
+            "options.ctx_length": "context",
             "options.": "",
             "parameters.max_tokens": "max_new_tokens",
             "parameters.": "",
