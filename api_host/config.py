@@ -49,8 +49,9 @@ class HostConfig(BaseSettings):
     model. ``cache`` keeps the answers of requests that are answered the same each time: "memory", or a Redis URL with
     the extra ``redis`` (None or "off": nowhere). ``cache_max_bytes`` bounds all of them in memory, and each one in
     Redis. ``prefix_memory`` is the bytes of host memory in which prefixes wait that have lost their slot (auto: a tenth
-    of what is free). ``n_batch`` is the most tokens of one decode. ``tensor_split`` is each GPU's share of the layers (None: by
-    their free memory), ``main_gpu`` puts all of them on one. The ``rope_freq`` settings override the GGUF's own.
+    of what is free). ``n_batch`` is the most tokens of one decode. ``tensor_split`` is each GPU's share of the layers
+    (None: by their free memory), ``main_gpu`` puts all of them on one. The ``rope_freq`` settings override the GGUF's
+    own.
     """
 
     model_config = SettingsConfigDict(

@@ -7,25 +7,23 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import os
-import secrets
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from api_host import __version__
+from api_host import __version__, credentials
 from api_host.config import HostConfig
-from api_host.engine.messages import ModelInfo
 from api_host.engine.process import Worker
-from api_host.errors import ApiHostError
+from api_host.facts import Addresses, Facts, FactsReader
 from api_host.metrics import Metrics
 from api_host.models.hub.before_gguf import ConvertingHub
 from api_host.models.hub.hub import Hub
 from api_host.models.pool.pool import ModelPool
-from api_host.notebook import LOCAL, MODEL, PUBLIC, Announcement, colab_secret, in_notebook
+from api_host.notebook import announcement_for, in_notebook
 from api_host.pipeline import Defaults, Pipeline
 from api_host.response_cache.cached import with_cache
 from api_host.response_cache.store import open_store
@@ -98,14 +96,17 @@ class ApiHost:
             models_dir=models_dir,
             **settings,
         )
-        self.access_token = _access_token(self.config)
-        self._hub_token = _hub_token(self.config)
-        self._announcement = Announcement(quiet=not announce, names_model=self.config.model is None)
+        self.access_token = credentials.access_token(self.config)
+        self._hub_token = credentials.hub_token(self.config)
+        names_model = self.config.model is None
+        self._announcement = announcement_for(self.access_token, names_model, not announce, self.facts)
         self._lock = threading.RLock()
         self._wake: Callable[[], None] = _nobody_waits
         self._running: contextlib.ExitStack | None = None
         self._port = 0
+        self._started: float | None = None
         self._tunnel: Tunnel | None = None
+        self._no_public_url: str | None = None
         self._build()
 
     def _build(self) -> None:
@@ -117,14 +118,17 @@ class ApiHost:
             config,
             hub,
             Worker.start,
-            on_loaded=self._say_loaded,
-            on_failed=self._say_failed,
+            on_loaded=self._announcement.loaded,
+            on_failed=self._announcement.failed,
             on_downloaded=metrics.downloaded,
         )
         metrics.engine_stats = self._pool.engine_stats
         self._store = open_store(config)
         pipeline = Pipeline(self._pool, config.model, hub.cache.list, _defaults(config))
         self._pipeline = with_cache(pipeline, self._store, metrics, CacheControl(), config, hub.locate)
+        self._facts = FactsReader(
+            self._addresses, lambda: self._started, self._pool.entries, pipeline.default_model, metrics
+        )
         self.app = create_app(self._pipeline, self.access_token, metrics, __version__)
 
     @property
@@ -141,15 +145,34 @@ class ApiHost:
     @property
     def url(self) -> str:
         """The public URL when there is one, else the local one. Raises RuntimeError while it is not running."""
-        public = self._tunnel.url if self._tunnel is not None else None
-        return public or self.local_url
+        return self._public_url or self.local_url
+
+    @property
+    def _public_url(self) -> str | None:
+        return self._tunnel.url if self._tunnel is not None else None
+
+    def facts(self) -> Facts:
+        """What there is to know of this host now: addresses, models, GPUs, memory, requests, speed, the last error."""
+        return self._facts.read()
+
+    def _addresses(self) -> Addresses:
+        local = _url(self.config.address, self._port) if self._started is not None else None
+        return Addresses(local, self._public_url, self._no_public_url, self.config.tunnel)
+
+    def show_token(self, seconds: float = 60.0) -> None:
+        """Shows the access token, and a link that signs in to the chat page with it.
+
+        In a notebook they are taken out of the cell's output again after ``seconds``, so that they are not saved with
+        it; elsewhere they are printed. Raises RuntimeError while the host is not running.
+        """
+        self._announcement.show_token(self.url, seconds)
 
     def client(self) -> Client:
         """A client of this host, on this machine. Raises RuntimeError while it is not running."""
         return Client(self.local_url, self.access_token)
 
     def start(self) -> ApiHost:
-        """Serves in the background, and prints token and URLs; a host that runs prints them again.
+        """Serves in the background, and prints token and URLs, or shows a card in a notebook; again if it runs.
 
         In a notebook there is one host: a cell that is run again finds the one that runs, with its token, models
         and tunnel, or replaces it when the settings have changed.
@@ -164,13 +187,15 @@ class ApiHost:
             self._take_over()
         with self._lock:
             if self._running is None:
-                self._announcement.begin(self.access_token)
+                self._announcement.begin()
                 with contextlib.ExitStack() as parts:
                     self._start(parts)
                     self._running = parts.pop_all()
             else:
-                self._announcement.begin(self.access_token)
-                self._announce_again()
+                self._announcement.begin()
+                self._announcement.local(self.local_url, is_all=self._public_url is None)
+                if self._public_url is not None:
+                    self._announcement.public(self._public_url)
         return self
 
     def _take_over(self) -> None:
@@ -190,6 +215,7 @@ class ApiHost:
         atexit.register(self.stop)
         parts.callback(atexit.unregister, self.stop)
         parts.callback(self._build)
+        parts.callback(self._announcement.end)
         if self._store is not None:
             parts.callback(self._store.close)
         parts.callback(close_app, self.app)
@@ -200,14 +226,14 @@ class ApiHost:
         parts.callback(self._pool.stop)
         if self.config.port not in (0, self._port):
             self._announcement.say(f"Port {self.config.port} is taken; the host is on {self._port} instead")
-        self._announcement.show(LOCAL, _url(self.config.address, self._port))
+        self._started = time.monotonic()
+        parts.callback(self._note_stopped)
+        self._announcement.local(_url(self.config.address, self._port), is_all=not self.config.tunnel)
         self._pipeline.preload()
         if self.config.tunnel:
-            self._tunnel = Tunnel(self._port, self._say_public, self._say_no_public)
+            self._tunnel = Tunnel(self._port, self._note_public, self._note_no_public)
             parts.callback(self._stop_tunnel, self._tunnel)
             self._tunnel.start_in_background()
-        else:
-            self._announcement.show_snippet(_url(self.config.address, self._port))
 
     def stop(self) -> None:
         """Ends the server, the models, the tunnel, and all threads; a host that does not run stays as it is."""
@@ -245,44 +271,20 @@ class ApiHost:
         tunnel.stop()
         self._tunnel = None
 
-    def _announce_again(self) -> None:
-        self._announcement.show(LOCAL, self.local_url)
-        if self.url != self.local_url:
-            self._announcement.show(PUBLIC, self.url)
-        self._announcement.show_snippet(self.url)
+    def _note_public(self, url: str) -> None:
+        self._no_public_url = None
+        self._announcement.public(url)
 
-    def _say_public(self, url: str) -> None:
-        self._announcement.show(PUBLIC, url)
-        self._announcement.show_snippet(url)
+    def _note_no_public(self, reason: str) -> None:
+        self._no_public_url = reason
+        self._announcement.no_public(reason)
 
-    def _say_no_public(self, reason: str) -> None:
-        self._announcement.show(PUBLIC, f"none: {reason}")
-
-    def _say_loaded(self, name: str, info: ModelInfo) -> None:
-        facts = f"{info.description} on {info.device}, {info.n_slots} sequences of {info.n_ctx} tokens"
-        self._announcement.show(MODEL, f"{name} is loaded: {facts}")
-        for note in info.notes:
-            self._announcement.say(f"Note: {note}")
-
-    def _say_failed(self, name: str, error: ApiHostError) -> None:
-        self._announcement.show(MODEL, f"{name} is not loaded: {error.message}")
+    def _note_stopped(self) -> None:
+        self._started = self._no_public_url = None
 
 
 def _defaults(config: HostConfig) -> Defaults:
     return Defaults(config.chat_format, config.seed, config.lora)
-
-
-def _access_token(config: HostConfig) -> str | None:
-    if not config.use_token:
-        return None
-    return config.token.get_secret_value() if config.token is not None else secrets.token_urlsafe(24)
-
-
-def _hub_token(config: HostConfig) -> str | None:
-    """Resolved once, here: Colab tells its secrets to the main thread only. The library knows HF_TOKEN by itself."""
-    if config.hub_token is not None:
-        return config.hub_token.get_secret_value()
-    return os.environ.get("HF_TOKEN") or colab_secret("HF_TOKEN")
 
 
 def _url(address: str, port: int) -> str:

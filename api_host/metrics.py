@@ -27,7 +27,7 @@ _PER_TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 
 _REQUEST_S = (0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 900, 3600)
 
 # Blueprints whose routes only look at the host: who keeps an eye on it makes no request of a model.
-_LOOKING_ON = ("host", "models", "page")
+_LOOKING_ON = ("host", "models")
 _FIRST_FAILED_STATUS = 400
 _CANCELLED_STATUS = 499
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bench.demo_workloads import SmallRequests, Start
 from bench.memory import Memory
 from bench.workload import Workload
-from bench.workloads import Chat, LongPrompt, OneStream, SharedPrompt, Streams
+from bench.workloads import Chat, LongPrompt, OneStream, ReturningChats, SharedPrompt, Streams
 
 DEMO = "demo"
 MODELS = ("100m", DEMO, "1.1b")
@@ -23,7 +23,7 @@ def workloads(model: str, quick: bool = False) -> list[Workload]:
         return _quick()
     if model == "100m":
         streams = [Streams(n) for n in (4, 8, 16)]
-        return [OneStream(), *streams, SharedPrompt(), Chat(), LongPrompt(), Memory()]
+        return [OneStream(), *streams, SharedPrompt(), Chat(), ReturningChats(), LongPrompt(), Memory()]
     streams = [Streams(n, n_tokens=64, rounds=1) for n in (4, 8, 16)]
     return [OneStream(n_tokens=64), *streams, SharedPrompt(), Chat(chats=1), LongPrompt()]
 
@@ -35,6 +35,7 @@ def _quick() -> list[Workload]:
         *streams,
         SharedPrompt(n_shared=200, n_tokens=8),
         Chat(turns=3, n_tokens=8, chats=1),
+        ReturningChats(n_chats=3, n_first=200, rounds=2),
         LongPrompt(n_long=1000, n_tokens=256),
         Memory(n_prompt=64),
     ]

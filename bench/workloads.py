@@ -167,6 +167,46 @@ class Chat:
         return turns
 
 
+@dataclass(frozen=True)
+class ReturningChats:
+    """More chats than slots, taking turns: each comes back when others have had its slot since.
+
+    What is measured is the time to the first token of the turns after the first round.
+    """
+
+    n_chats: int = 6
+    slots: int = 2
+    rounds: int = 3
+    n_first: int = 800
+    n_own: int = 20
+    n_tokens: int = 4
+    key: str = "returning"
+    servers: tuple[str, ...] = (HOST, LLAMA_SERVER)
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.n_chats} chats take turns in {self.slots} slots"
+
+    def setting(self, ground: Ground) -> Setting:
+        longest = self.n_first + self.rounds * (self.n_own + self.n_tokens) + 1
+        return make_setting(ground, self.slots, longest)
+
+    def measure(self, server: Server, ground: Ground, seed: str) -> Measured:
+        prompts = Prompts(ground.words, seed)
+        chats = [prompts.text(self.n_first) for _ in range(self.n_chats)]
+        answers = []
+        with warm_server(server, ground, self.setting(ground)) as running:
+            for _ in range(self.rounds):
+                for i, said in enumerate(chats):
+                    asked = f"{said} {prompts.text(self.n_own)}"
+                    (answer,) = ask(running, [Asked(asked, self.n_tokens)])
+                    chats[i] = f"{asked} {answer.text}"
+                    answers.append(answer)
+        later = [answer.first_token for answer in answers[self.n_chats :]]
+        return Measured({"ttft": median(later)}, answers)
+
+
 def turn_figure(index: int) -> str:
     """The name of the figure of turn ``index`` (from 0): its time to the first token."""
     return f"ttft_turn_{index + 1:02}"

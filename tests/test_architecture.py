@@ -25,6 +25,7 @@ EVERYBODY_MAY_IMPORT = {
     "api_host.llm_api_config",
     "api_host.errors",
     "api_host.gguf_header",
+    "api_host.gpus",
     "api_host.metrics",
 }
 
@@ -35,9 +36,9 @@ COMMON_MAY_IMPORT = {("api_host.metrics", "api_host.engine.messages")}
 HOST_LAYERS = [
     ["api_host.cli"],
     ["api_host.host"],
-    ["api_host.web", "api_host.tunnel", "api_host.notebook", "api_host.signals"],
+    ["api_host.web", "api_host.tunnel", "api_host.notebook", "api_host.signals", "api_host.credentials"],
     ["api_host.response_cache"],
-    ["api_host.pipeline", "api_host.answering", "api_host.pulling"],
+    ["api_host.pipeline", "api_host.answering", "api_host.pulling", "api_host.facts"],
     ["api_host.models"],
     ["api_host.engine.process", "api_host.engine.request_stream"],
     ["api_host.engine.messages"],
@@ -57,13 +58,15 @@ ONLY_IN = {
     "cheroot": ["api_host.web"],
     "wsproto": ["api_host.web"],
     "redis": ["api_host.response_cache"],
-    "pynvml": ["api_host.web.dialects.zephyr"],
+    "pynvml": ["api_host.gpus"],
     "black": ["api_host.web.dialects.zephyr"],
     "gguf": ["api_host.models.ggml"],
     "flask_cloudflared": ["api_host.tunnel"],
     "huggingface_hub": ["api_host.models"],
     "llama_cpp": ["api_host.engine.llama"],
     "click": ["api_host.cli"],
+    "rich": ["api_host.cli"],
+    "markdown_it": ["api_host.cli"],
     "IPython": ["api_host.notebook"],
 }
 

@@ -1,91 +1,67 @@
-"""What a person sees: lines, and in a notebook a card that follows the facts."""
+"""What a person reads of a host outside of a notebook, and what is asked of the notebook itself."""
 
 from __future__ import annotations
 
 import sys
 import threading
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from api_host.notebook import LOCAL, PUBLIC, Announcement, colab_secret, in_notebook, snippet
+from api_host.errors import ModelFileNotFound
+from api_host.notebook import Announcement, colab_secret, in_notebook
 
-TOKEN = "a-secret-<b>token</b>"
-
-
-class Shell:
-    """IPython as a kernel has it, with what was displayed."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.shown: list[str] = []
-        self.kernel = object()
-        ipython, display = ModuleType("IPython"), ModuleType("IPython.display")
-        ipython.get_ipython = lambda: self  # type: ignore[attr-defined]
-        display.HTML = str  # type: ignore[attr-defined]
-        display.display = self.display  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "IPython", ipython)
-        monkeypatch.setitem(sys.modules, "IPython.display", display)
-
-    def display(self, text: str, display_id: bool) -> SimpleNamespace:
-        position = len(self.shown)
-        self.shown.append(text)
-
-        def update(text: str) -> None:
-            self.shown[position] = text
-
-        return SimpleNamespace(update=update)
+TOKEN = "a-secret-token"
+LOCAL = "http://127.0.0.1:5000"
+PUBLIC = "https://some-words.trycloudflare.com"
 
 
 def test_the_token_is_the_first_line_and_facts_follow(capsys: pytest.CaptureFixture[str]) -> None:
-    announcement = Announcement(quiet=False, names_model=True)
-    announcement.begin(TOKEN)
-    announcement.show(LOCAL, "http://127.0.0.1:5000")
-    announcement.show_snippet("http://127.0.0.1:5000")
+    announcement = Announcement(TOKEN, names_model=True)
+    announcement.begin()
+    announcement.local(LOCAL, is_all=False)
+    assert capsys.readouterr().out.splitlines() == [f"Access token: {TOKEN}", f"Local URL: {LOCAL}"]
+    announcement.public(PUBLIC)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[:2] == [f"Access token: {TOKEN}", "Local URL: http://127.0.0.1:5000"]
-    assert f"    client = Client('http://127.0.0.1:5000', {TOKEN!r})" in lines
+    assert lines[0] == f"Public URL: {PUBLIC}"
+    assert f"    client = Client({PUBLIC!r}, {TOKEN!r})" in lines
+    announcement.no_public("no network")
+    assert capsys.readouterr().out == "Public URL: none: no network\n"
+
+
+def test_lines_for_a_laptop_come_with_the_url_it_is_to_use(capsys: pytest.CaptureFixture[str]) -> None:
+    Announcement(TOKEN, names_model=False).local(LOCAL, is_all=True)
+    assert f"    client = Client({LOCAL!r}, {TOKEN!r})" in capsys.readouterr().out.splitlines()
+
+
+def test_a_host_without_a_token_warns(capsys: pytest.CaptureFixture[str]) -> None:
+    announcement = Announcement(None, names_model=False)
+    announcement.show_token(LOCAL, 60)
+    out = capsys.readouterr().out
+    assert out.startswith("WARNING: this host asks for no access token")
+    assert "#token" not in out
+
+
+def test_a_token_that_is_asked_for_is_printed_with_a_link_that_signs_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    Announcement(TOKEN, names_model=False).show_token(PUBLIC, 60)
+    assert capsys.readouterr().out.splitlines() == [
+        f"Access token: {TOKEN}",
+        f"Signed in with one click: {PUBLIC}/#token={TOKEN}",
+    ]
 
 
 def test_a_quiet_host_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    announcement = Announcement(quiet=True, names_model=True)
-    announcement.begin(None)
-    announcement.show(LOCAL, "http://127.0.0.1:5000")
+    announcement = Announcement(None, names_model=True, quiet=True)
+    announcement.begin()
+    announcement.local(LOCAL, is_all=True)
+    announcement.public(PUBLIC)
+    announcement.failed("demo", ModelFileNotFound("gone"))
+    announcement.say("Stopping")
+    announcement.end()
     assert capsys.readouterr().out == ""
-
-
-def test_the_snippet_is_python_whatever_the_token_and_names_a_model_only_where_it_must() -> None:
-    for names_model in (True, False):
-        code = snippet("https://x.example", 'quote"and\\slash', names_model)
-        compile(code, "snippet", "exec")
-        assert ("model=" in code) == names_model
-    assert "Client('https://x.example')" in snippet("https://x.example", None, True)
-
-
-def test_a_cell_shows_one_card_where_a_new_url_replaces_the_old_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    shell = Shell(monkeypatch)
-    assert in_notebook()
-    announcement = Announcement(quiet=False, names_model=False)
-    announcement.begin(TOKEN)
-    announcement.show(LOCAL, "http://127.0.0.1:5000")
-    announcement.show(PUBLIC, "https://old.trycloudflare.com")
-    announcement.show(PUBLIC, "https://new.trycloudflare.com")
-    (card,) = shell.shown
-    assert "https://new.trycloudflare.com" in card
-    assert "https://old.trycloudflare.com" not in card
-    assert "<details><summary>Access token</summary>" in card
-    announcement.begin(TOKEN)
-    announcement.show(LOCAL, "http://127.0.0.1:5000")
-    assert len(shell.shown) == 2
-
-
-def test_everything_on_the_card_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    shell = Shell(monkeypatch)
-    announcement = Announcement(quiet=False, names_model=True)
-    announcement.begin(TOKEN)
-    announcement.show(PUBLIC, 'none: <script>alert("1")</script>')
-    assert "<script>" not in shell.shown[0]
-    assert "<b>token</b>" not in shell.shown[0]
 
 
 def test_outside_of_a_kernel_there_is_no_card(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -20,38 +15,15 @@ from api_host.engine import memory
 from api_host.errors import ApiHostError
 from api_host.generation import SamplingParams
 from api_host.host import ApiHost
+from tests.examples import Example, check_each_is_run_or_says_why_not, examples_in
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-RUNNABLE = ("python", "bash")
-TIMEOUT_S = 60
 SEEN_AT_THE_HOST_ALONE = {"ports_taken", "tunnel_failed"}
 T4_FREE_BYTES = 15_800_000_000
 
 
-@dataclass
-class Example:
-    """A block of code, with what its HTML comment says: what it prints, or why it is not run."""
-
-    line: int
-    language: str
-    code: str
-    prints: str | None
-    not_run: str | None
-
-
-def examples() -> list[Example]:
-    found = []
-    for match in re.finditer(r"(?:<!-- (.*?) -->\n)?^```(\w*)\n(.*?)^```", README, re.DOTALL | re.MULTILINE):
-        comment, language, code = match.groups()
-        kind, _, text = (comment or "").partition(": ")
-        line = README.count("\n", 0, match.start()) + 1
-        prints, not_run = (text if kind == name else None for name in ("prints", "not run"))
-        found.append(Example(line, language, code, prints, not_run))
-    return found
-
-
-EXAMPLES = examples()
+EXAMPLES = examples_in(README)
 TO_RUN = [example for example in EXAMPLES if example.not_run is None]
 
 
@@ -68,39 +40,14 @@ def host() -> Iterator[ApiHost]:
         yield host
 
 
-@pytest.mark.parametrize("example", TO_RUN, ids=lambda example: f"line-{example.line}-{example.language}")
+@pytest.mark.parametrize("example", TO_RUN, ids=str)
 def test_an_example_runs_and_prints_what_it_should(example: Example, host: ApiHost, tmp_path: Path) -> None:
-    if "curl" in example.code and shutil.which("curl") is None:
-        pytest.skip("curl is not installed")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("API_HOST_")}
-    environment = {
-        **kept,
-        "API_HOST_URL": host.local_url,
-        "API_HOST_TOKEN": str(host.access_token),
-        "HOME": str(tmp_path),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-    }
-    program = [sys.executable, "-c"] if example.language == "python" else ["bash", "-euo", "pipefail", "-c"]
-    done = subprocess.run(
-        [*program, example.code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT_S,
-    )
-    assert done.returncode == 0, done.stderr
-    assert example.prints is not None
-    assert example.prints in done.stdout
+    example.run(host, tmp_path)
 
 
 def test_every_example_is_run_or_says_why_not() -> None:
     assert len(TO_RUN) >= 6
-    for example in EXAMPLES:
-        assert example.language in RUNNABLE, f"line {example.line}: {example.language!r} cannot be run"
-        assert example.prints or example.not_run, (
-            f"line {example.line}: neither what it prints nor why it is not run"
-        )
+    check_each_is_run_or_says_why_not(EXAMPLES)
 
 
 def test_every_link_into_the_repository_leads_somewhere() -> None:

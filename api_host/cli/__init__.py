@@ -1,9 +1,7 @@
 """The console script ``api-host``: how a command ends, whatever happens in it.
 
-Knows no command; `root` lists them. Everything heavy is imported inside ``main``, so that even a Ctrl-C
-during the imports ends without a traceback.
-
-Exit codes: 0 done, 1 an error (one line ``Error: ...`` on stderr), 2 wrong usage, 130 Ctrl-C, 143 SIGTERM.
+Knows no command; `root` lists them, `exits` has the exit codes. Everything heavy is imported inside ``main``, so that
+even a Ctrl-C during the imports ends without a traceback.
 """
 
 from __future__ import annotations
@@ -13,8 +11,8 @@ import signal
 import sys
 from types import FrameType
 
-EXIT_INTERRUPTED = 130
-EXIT_TERMINATED = 143
+from api_host.cli import exits
+from api_host.cli.printable import printable
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -23,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, _terminate)
         code = _run(arguments)
     except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        code = exits.INTERRUPTED
     # From here on a second Ctrl-C could only break the interpreter's shutdown.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
@@ -31,41 +29,28 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
-    raise SystemExit(EXIT_TERMINATED)
+    raise SystemExit(exits.TERMINATED)
 
 
 def _run(arguments: list[str] | None) -> int:
     import click
-    from pydantic import ValidationError
 
     from api_host.cli.root import cli
-    from api_host.errors import ApiHostError
-    from api_host_client import ClientError
 
     try:
         # Outside of standalone mode click returns the code of an early exit (--help), and raises the rest.
-        return cli.main(arguments, prog_name="api-host", standalone_mode=False) or 0
+        return cli.main(arguments, prog_name="api-host", standalone_mode=False) or exits.DONE
     except click.Abort:
-        return EXIT_INTERRUPTED
+        return exits.INTERRUPTED
     except click.ClickException as error:
         error.show()
         return error.exit_code
-    except ValidationError as error:
-        return _fail("; ".join(_sentence(dict(problem)) for problem in error.errors()))
-    except (ApiHostError, ClientError, OSError) as error:
-        return _fail(str(error))
-
-
-def _sentence(problem: dict[str, object]) -> str:
-    location = problem["loc"]
-    name = ".".join(map(str, location)) if isinstance(location, tuple) else str(location)
-    return f"{name}: {problem['msg']}"
-
-
-def _fail(reason: str) -> int:
-    one_line = " ".join(reason.split())
-    sys.stderr.write(f"Error: {one_line}\n")
-    return 1
+    except Exception as error:
+        code = exits.exit_code_of(error)
+        if code is None:
+            raise
+        sys.stderr.write(f"Error: {printable(exits.sentence_of(error))}\n")
+        return code
 
 
 def _flush() -> None:

@@ -6,23 +6,25 @@ Answers go to stdout and everything else to stderr, so that a pipe carries the a
 from __future__ import annotations
 
 import contextlib
-import importlib
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from api_host.cli import options
+from api_host.cli.bars import Bar
+from api_host.cli.conversation import Conversation
+from api_host.cli.line_input import history_file
 from api_host.cli.session import Session
 from api_host.config import HostConfig
 from api_host.host import ApiHost
-from api_host_client import Client, ClientError
-
-COMMANDS = "/system TEXT sets the system prompt, /reset forgets the turns, /exit or Ctrl-D ends."
+from api_host_client import Answer, Client
 
 EXAMPLES = """
 \b
@@ -31,8 +33,10 @@ Examples:
   api-host chat Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M
   API_HOST_TOKEN=... api-host chat --url https://some-words.trycloudflare.com
   echo "What is the capital of France?" | api-host chat demo
+  api-host chat demo --json < questions.txt | jq -r .answer
 
-In the chat: /system TEXT, /reset, /exit (or Ctrl-D).
+In the chat, /help lists the commands. Lines that are typed are kept in the state folder, readable by you alone;
+--no-history (or API_HOST_CHAT_HISTORY=0) keeps none.
 """
 
 
@@ -40,11 +44,28 @@ In the chat: /system TEXT, /reset, /exit (or Ctrl-D).
 @click.argument("ref", required=False)
 @click.option("--url", help="Talk to the host at this URL, not to a local one.")
 @options.token
+@click.option("--system", metavar="TEXT", help="The system prompt.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
 @click.option("--temperature", type=click.FloatRange(min=0), help="0 is greedy.")
+@click.option("--plain", is_flag=True, help="Show answers as they are written, not as Markdown.")
+@click.option(
+    "--history/--no-history",
+    default=True,
+    envvar="API_HOST_CHAT_HISTORY",
+    help="Keep the typed lines for the next chat. [default: history]",
+)
+@options.as_json("A JSON object for each answer, one a line: answer, model, usage, timings, finish_reason.")
 @options.models_dir
 def chat(
-    ref: str | None, url: str | None, token: str | None, models_dir: Path | None, **parameters: Any
+    ref: str | None,
+    url: str | None,
+    token: str | None,
+    system: str | None,
+    models_dir: Path | None,
+    plain: bool,
+    history: bool,
+    as_json: bool,
+    **parameters: Any,
 ) -> None:
     """Talk to model REF (default: the configured one, or the demo model)."""
     if token is not None and url is None:
@@ -54,7 +75,12 @@ def chat(
     given = {name: value for name, value in parameters.items() if value is not None}
     place = _at(url, token, ref) if url is not None else _private_host(ref, models_dir)
     with place as client:
-        _converse(Session(client, sys.stdout, given))
+        session = Session(client, given)
+        session.set_system(system or "")
+        if sys.stdin.isatty() and not as_json:
+            Conversation(session, plain, history_file() if history else None).hold()
+        else:
+            _answer_lines(session, as_json)
 
 
 @contextlib.contextmanager
@@ -75,48 +101,35 @@ def _private_host(ref: str | None, models_dir: Path | None) -> Iterator[Client]:
     with ApiHost(model=model, tunnel=False, port=0, models_dir=models_dir, announce=False) as host:
         client = host.client()
         # Before the first prompt, so that a download is seen and a wrong name ends the command.
-        client.load(model, progress=sys.stderr.isatty())
+        with Bar(quiet=not sys.stderr.isatty()) as bar:
+            client.load(model, progress=bar.show_model)
+        client.model = model
         yield client
 
 
-def _converse(session: Session) -> None:
-    interactive = sys.stdin.isatty()
-    if interactive:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("readline")  # gives input() line editing and a history
-        click.echo(COMMANDS, err=True)
-    for line in _lines(interactive):
-        if line == "/exit":
+def _answer_lines(session: Session, as_json: bool) -> None:
+    """Each line of stdin is a question; commands and the first failure end or change the chat as at a prompt."""
+    for line in (line.strip() for line in sys.stdin):
+        if line in ("/exit", "/quit"):
             return
         if line == "/reset":
             session.reset()
-        elif line == "/system" or line.startswith("/system "):
+        elif line.startswith("/system "):
             session.set_system(line.removeprefix("/system").strip())
         elif line.startswith("/"):
-            click.echo(f"{line.split()[0]} is no command. {COMMANDS}", err=True)
+            raise click.UsageError(f"{line.split()[0]} is no command that works without a terminal")
+        elif line and as_json:
+            click.echo(json.dumps(_as_dict(session.ask(line, lambda text: None)), ensure_ascii=False))
         elif line:
-            _answer(session, line, interactive)
+            session.ask(line, lambda text: click.echo(text, nl=False))
+            click.echo()
 
 
-def _lines(interactive: bool) -> Iterator[str]:
-    if not interactive:
-        yield from (line.strip() for line in sys.stdin)
-        return
-    with contextlib.suppress(EOFError):
-        while True:
-            yield input("> ").strip()
-    click.echo(err=True)
-
-
-def _answer(session: Session, line: str, interactive: bool) -> None:
-    """One turn. At a terminal a failed one is told and the chat goes on; in a pipe it ends the command."""
-    try:
-        pace = session.say(line)
-    except ClientError as error:
-        if not interactive:
-            raise
-        click.secho(f"Error: {error}", err=True)
-        return
-    click.echo()
-    if interactive:
-        click.secho(f"({pace:.0f} tokens per second)", dim=True, err=True)
+def _as_dict(answer: Answer) -> dict[str, Any]:
+    return {
+        "answer": answer.text,
+        "model": answer.model,
+        "usage": asdict(answer.usage),
+        "timings": asdict(answer.timings),
+        "finish_reason": answer.finish_reason,
+    }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
-from tqdm import tqdm
 
+from api_host.cli import options
+from api_host.cli.bars import Bar
 from api_host.cli.sizes import size_text
 from api_host.models.ggml import convert_file
 from api_host.models.ggml.convert import DEFAULT_N_CTX, MAX_N_CTX
@@ -34,14 +34,16 @@ Examples:
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     help="LLaMA 1e-6, Llama 2 1e-5. [default: 1e-6; 1e-5 with grouped-query attention]",
 )
-def convert(path: Path, ctx_length: int, rms_norm_eps: float | None) -> None:
+@options.quiet("Print the path alone, and no bar.")
+def convert(path: Path, ctx_length: int, rms_norm_eps: float | None, quiet: bool) -> None:
     """Turn PATH, a LLaMA model in a GGML file, into a GGUF beside it; print the GGUF's path, then its size."""
-    with tqdm(desc=path.name, unit="B", unit_scale=True, file=sys.stderr, disable=None) as bar:
-
-        def show(done: int, total: int) -> None:
-            bar.total = total
-            bar.update(done - bar.n)
-
-        result = convert_file(path, n_ctx=ctx_length, rms_norm_eps=rms_norm_eps, on_progress=show)
+    with Bar(quiet=quiet) as bar:
+        result = convert_file(
+            path,
+            n_ctx=ctx_length,
+            rms_norm_eps=rms_norm_eps,
+            on_progress=lambda done, total: bar.show(path.name, done, total),
+        )
     click.echo(result)
-    click.echo(f"{result.name}: {size_text(result.stat().st_size)}", err=True)
+    if not quiet:
+        click.echo(f"{result.name}: {size_text(result.stat().st_size)}", err=True)

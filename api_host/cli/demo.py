@@ -5,10 +5,9 @@ The model that ships with the package needs no network, so this is the first com
 
 from __future__ import annotations
 
-import sys
-
 import click
 
+from api_host.cli import options
 from api_host.cli.session import Session
 from api_host.host import ApiHost
 
@@ -26,18 +25,33 @@ How to go on:
   api-host --help                           all commands"""
 
 
-@click.command()
-def demo() -> None:
+EXAMPLES = """
+\b
+Examples:
+  api-host demo
+  api-host demo --quiet
+"""
+
+
+@click.command(epilog=EXAMPLES)
+@options.quiet("The answers alone, one a line.")
+def demo(quiet: bool) -> None:
     """Ask the built-in demo model a few questions, here and now."""
+
+    def say(text: str, bold: bool = False, dim: bool = False) -> None:
+        if not quiet:
+            click.secho(text, bold=bold, dim=dim)
+
     host = ApiHost(model="demo", tunnel=False, port=0, announce=False)
-    click.echo("Starting a host with the demo model ...")
+    say("Starting a host with the demo model ...")
     with host:
-        click.echo(f"It listens on {host.local_url}\n")
-        session = Session(host.client(), sys.stdout, {"top_k": 1, "max_tokens": 200})
+        say(f"It listens on {host.local_url}\n")
+        session = Session(host.client(), {"top_k": 1, "max_tokens": 200})
         for questions in CONVERSATIONS:
             session.reset()
             for question in questions:
-                click.secho(f"> {question}", bold=True)
-                pace = session.say(question)
-                click.secho(f"\n  ({pace:.0f} tokens per second)\n", dim=True)
-    click.echo(HOW_TO_GO_ON)
+                say(f"> {question}", bold=True)
+                answer = session.ask(question, lambda text: click.echo(text, nl=False))
+                say(f"\n  ({answer.timings.tokens_per_second:.0f} tokens per second)", dim=True)
+                click.echo()
+    say(HOW_TO_GO_ON)

@@ -44,6 +44,16 @@ def models_dir(command: Command) -> Command:
     )(command)
 
 
+def as_json(what: str) -> Callable[[Command], Command]:
+    """Adds ``--json``, for scripts; ``what`` it prints."""
+    return click.option("--json", "as_json", is_flag=True, help=what)
+
+
+def quiet(what: str) -> Callable[[Command], Command]:
+    """Adds ``--quiet``; ``what`` it leaves."""
+    return click.option("-q", "--quiet", is_flag=True, help=what)
+
+
 def token(command: Command) -> Command:
     """Adds ``--token``. The environment is not read here: HostConfig, or the command, does that."""
     return click.option(

@@ -1,13 +1,21 @@
-"""``api-host serve``: a host in the foreground until Ctrl-C."""
+"""``api-host serve``: a host in the foreground until Ctrl-C.
+
+At a terminal its facts stand on a screen; in a pipe, a CI job or with ``--plain`` each is a line, as it comes.
+"""
 
 from __future__ import annotations
 
+import sys
 from typing import Any, get_args
 
 import click
 
+from api_host import __version__
 from api_host.cli import options
+from api_host.cli.every_second import EverySecond
+from api_host.cli.host_lines import HostLines
 from api_host.cli.options import IntOrAuto, default
+from api_host.cli.screen import can_redraw, console_on, keys_not_shown
 from api_host.gguf_header import CacheType
 from api_host.host import ApiHost
 
@@ -18,6 +26,7 @@ Examples:
   api-host serve --model Qwen/Qwen2.5-7B-Instruct-GGUF:Q4_K_M --ctx-length 8192
   api-host serve --model demo --no-tunnel --port 8080
   API_HOST_TOKEN=my-long-secret api-host serve
+  api-host serve --json | jq --unbuffered .public_url
 """
 
 
@@ -40,8 +49,45 @@ Examples:
     "--cache-type", type=click.Choice(get_args(CacheType)), help="KV cache." + default("cache_type")
 )
 @options.models_dir
-def serve(no_token: bool | None, token: str | None, **settings: Any) -> None:
-    """Serve the API until Ctrl-C; print the token and the URLs."""
+@click.option("--plain", is_flag=True, help="Lines instead of the screen, at a terminal too.")
+@options.quiet("Print nothing but a token that was newly made.")
+@options.as_json("A JSON object for each change of URLs or models, one a line; the first has the token.")
+def serve(
+    no_token: bool | None, token: str | None, plain: bool, quiet: bool, as_json: bool, **settings: Any
+) -> None:
+    """Serve the API until Ctrl-C; print the token, then show URLs, models and figures."""
     if no_token and token is not None:
         raise click.UsageError("--token and --no-token exclude each other")
-    ApiHost(token=token, use_token=False if no_token else None, **settings).run()
+    if plain + quiet + as_json > 1:
+        raise click.UsageError("--plain, --quiet and --json exclude each other")
+    drawn = can_redraw(sys.stdout) and not (plain or quiet or as_json)
+    lines = not (drawn or quiet or as_json)
+    host = ApiHost(token=token, use_token=False if no_token else None, announce=lines, **settings)
+    if as_json:
+        _with_json(host)
+    elif drawn:
+        _with_screen(host)
+    else:
+        if quiet and host.config.token is None and host.access_token is not None:
+            click.echo(host.access_token)
+        host.run()
+
+
+def _with_screen(host: ApiHost) -> None:
+    from api_host.cli.host_screen import HostScreen
+
+    # Once, above the screen: where it can be copied from, and is gone when the terminal is cleared.
+    if host.access_token is None:
+        click.secho("This host asks for no access token: whoever has its URL can use it.", fg="yellow")
+        note = "none is asked for"
+    else:
+        click.echo(f"Access token: {host.access_token}")
+        note = "printed above, at the start"
+    title = f"API Host {__version__}"
+    with keys_not_shown(), HostScreen(console_on(sys.stdout), host.facts, title, note):
+        host.run()
+
+
+def _with_json(host: ApiHost) -> None:
+    with EverySecond(HostLines(sys.stdout, host.facts, host.access_token).look):
+        host.run()

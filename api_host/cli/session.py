@@ -1,13 +1,23 @@
-"""A conversation in the terminal: streams an answer, remembers the turns.
+"""A conversation: the turns so far, how the next is asked, and a file that keeps both.
 
-Knows a client and two text streams; nothing of hosts, options or exit codes.
+Knows a client; nothing of terminals, options or exit codes.
 """
 
 from __future__ import annotations
 
-from typing import Any, TextIO
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
-from api_host_client import Client
+from api_host_client import Answer, Client, Waiting
+
+Show = Callable[[str], Any]
+OnWaiting = Callable[[Waiting], None]
+
+
+class NoConversation(Exception):
+    """A file holds no conversation; the text says why."""
 
 
 class Session:
@@ -15,37 +25,108 @@ class Session:
 
     Args:
         client: answers, with its own model or the host's default.
-        out: where answers go, piece by piece.
         parameters: sampling parameters for every request, by the API's names.
     """
 
-    def __init__(self, client: Client, out: TextIO, parameters: dict[str, Any]) -> None:
-        self._client = client
-        self._out = out
-        self._parameters = parameters
-        self._system: str | None = None
-        self._turns: list[dict[str, str]] = []
+    def __init__(self, client: Client, parameters: dict[str, Any]) -> None:
+        self.client = client
+        self.parameters = parameters
+        self.system: str | None = None
+        self.turns: list[dict[str, str]] = []
+        self.last_question: str | None = None
 
     def reset(self) -> None:
         """Forgets the turns; the system prompt stays."""
-        self._turns = []
+        self.turns = []
+        self.last_question = None
 
     def set_system(self, text: str) -> None:
         """Sets the system prompt (an empty one removes it) and starts anew."""
-        self._system = text or None
+        self.system = text or None
         self.reset()
 
-    def say(self, text: str) -> float:
-        """Asks, streams the answer to ``out``, and returns its tokens per second.
+    def ask(self, text: str, show: Show, on_waiting: OnWaiting | None = None) -> Answer:
+        """Asks, and hands the answer to ``show`` piece by piece.
 
-        A turn that fails is not remembered. Raises ClientError.
+        A turn that fails is not remembered. One that is interrupted is, with as much of the answer as has come.
+        Raises ClientError; KeyboardInterrupt, after the host was told to stop.
         """
-        turns = [*self._turns, {"role": "user", "content": text}]
-        stream = self._client.stream_chat(turns, system=self._system, **self._parameters)
+        self.last_question = text
+        turns = [*self.turns, {"role": "user", "content": text}]
+        stream = self.client.stream_chat(turns, system=self.system, on_waiting=on_waiting, **self.parameters)
         with stream:
-            for chunk in stream:
-                self._out.write(chunk.text)
-                self._out.flush()
+            try:
+                for chunk in stream:
+                    show(chunk.text)
+            except KeyboardInterrupt:
+                if stream.text:
+                    self.turns = [*turns, {"role": "assistant", "content": stream.text}]
+                raise
         answer = stream.answer()
-        self._turns = [*turns, answer.message]
-        return answer.timings.tokens_per_second
+        self.turns = [*turns, answer.message]
+        return answer
+
+    def take_back(self) -> str | None:
+        """Forgets the last question with its answer; returns the question, None when there was none."""
+        question = self.last_question
+        if self.turns and self.turns[-1]["role"] == "assistant" and self.turns[-2]["content"] == question:
+            self.turns = self.turns[:-2]
+        return question
+
+    def save(self, path: Path) -> None:
+        """Writes the conversation: Markdown for a ``.md``, else JSON that ``load`` reads. Raises OSError."""
+        text = self._as_markdown() if path.suffix.lower() == ".md" else self._as_json()
+        path.write_text(text, encoding="utf-8")
+
+    def load(self, path: Path) -> None:
+        """Goes on with a conversation that ``save`` wrote, or with a JSON list of turns. The model stays.
+
+        Raises:
+            OSError: the file cannot be read. NoConversation: it holds something else.
+        """
+        turns, system, parameters = _read(path)
+        if turns and turns[0]["role"] == "system":
+            system, turns = turns[0]["content"], turns[1:]
+        expected = ["user", "assistant"] * (len(turns) // 2)
+        if [turn["role"] for turn in turns] != expected:
+            raise NoConversation("the turns must be a user's and an assistant's, one after the other")
+        self.turns, self.system = turns, system
+        self.parameters = parameters
+        self.last_question = turns[-2]["content"] if turns else None
+
+    def _as_json(self) -> str:
+        kept = {
+            "model": self.client.model,
+            "system": self.system,
+            "parameters": self.parameters,
+            "messages": self.turns,
+        }
+        return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+
+    def _as_markdown(self) -> str:
+        system = [f"**System**\n\n{self.system}\n"] if self.system else []
+        return "\n".join(
+            [*system, *(f"**{turn['role'].title()}**\n\n{turn['content']}\n" for turn in self.turns)]
+        )
+
+
+def _read(path: Path) -> tuple[list[dict[str, str]], str | None, dict[str, Any]]:
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        raise NoConversation(
+            "it is no JSON; /save with another ending than .md writes what /load reads"
+        ) from None
+    if isinstance(kept, list):
+        kept = {"messages": kept}
+    turns = kept.get("messages") if isinstance(kept, dict) else None
+    if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
+        raise NoConversation('it has no "messages", a list of {"role": ..., "content": ...}')
+    system, parameters = kept.get("system"), kept.get("parameters") or {}
+    if not isinstance(system, str | None) or not isinstance(parameters, dict):
+        raise NoConversation('"system" must be a text and "parameters" an object')
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns], system, parameters
+
+
+def _is_turn(turn: Any) -> bool:
+    return isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("role", "content"))

@@ -17,7 +17,7 @@ import psutil
 
 from api_host.engine import memory
 from api_host.engine.llama.context import LlamaContext
-from api_host.engine.llama.devices import Device, gpu_devices, supports_gpu
+from api_host.engine.llama.devices import gpu_devices, supports_gpu, used_devices
 from api_host.engine.llama.model import LlamaModel, LoadError
 from api_host.engine.lookup import MOST_GUESSED
 from api_host.engine.messages import Load, ModelInfo
@@ -73,33 +73,21 @@ def load_model(load: Load) -> LoadedModel:
     shape = memory.Shape(n_layer, file_size(Path(load.path)), kv_bytes_per_token(header, load.cache_type))
     devices = gpu_devices() if load.use_gpu and load.n_gpu_layers != 0 else []
     if devices:
-        free = sum(device.free for device in _used(devices, load))
+        used = used_devices(devices, load.main_gpu, load.tensor_split)
+        # The arithmetic counts the buffers of one GPU; each further one has its own.
+        free = sum(device.free for device in used) - memory.GPU_RESERVE * (len(used) - 1)
         placement = memory.place_on_gpu(shape, n_ctx, load.n_slots, load.n_gpu_layers, free)
     else:
         notes += _unused_gpu(load)
         placement = memory.place_on_cpu(shape, n_ctx, load.n_slots, psutil.virtual_memory().available)
     model, context, placement = _load_placed(load, placement, shape)
-    on_gpus = ", ".join(device.description for device in _used(devices, load))
+    on_gpus = ", ".join(
+        device.description for device in used_devices(devices, load.main_gpu, load.tensor_split)
+    )
     device = on_gpus if placement.n_gpu_layers else "CPU"
     info = _info(model, context, placement, device, [*notes, *placement.notes])
     info.load_seconds = time.monotonic() - started
     return LoadedModel(model, context, info, _n_threads(load), _prefix_memory(load))
-
-
-def _used(devices: list[Device], load: Load) -> list[Device]:
-    """The GPUs that get layers.
-
-    Raises:
-        ModelLoadFailed: the settings name a GPU that is not there.
-    """
-    n_named = len(load.tensor_split or ()) if load.main_gpu is None else load.main_gpu + 1
-    if n_named > len(devices) > 0:
-        setting = "tensor_split" if load.main_gpu is None else "main_gpu"
-        raise ModelLoadFailed(f"{setting}: names {n_named} GPUs and this machine has {len(devices)}")
-    if load.main_gpu is not None:
-        return devices[load.main_gpu : load.main_gpu + 1]
-    shares = load.tensor_split or [1.0] * len(devices)
-    return [device for device, share in zip(devices, shares, strict=False) if share > 0]
 
 
 def _load_placed(

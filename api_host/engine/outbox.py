@@ -1,6 +1,6 @@
 """What the worker has to say, on its way to the host: pieces of text that lie close together travel together.
 
-Each frame wakes two threads of the host, which share the cores with the model on a CPU; twenty milliseconds are below
+Each frame wakes two threads of the host, which share the cores with the model on a CPU; forty milliseconds are below
 what a reader or a network would notice. First pieces and ends never wait. Knows nothing of how pieces come about.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from api_host.engine.messages import EngineStats, Piece, RequestFailed, RequestFinished, Step, WorkerEvent
 
-TOGETHER_S = 0.02
+TOGETHER_S = 0.04
 
 
 class Outbox:

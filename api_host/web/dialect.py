@@ -26,8 +26,7 @@ class Operation:
         body: the shape of its JSON body; None for none. It must be the one that the view reads with.
         answer: a JSON schema of the plain answer, or a dataclass or TypedDict to make one of; None is any JSON.
         media: the content types that a good answer may have.
-        statuses: statuses of errors beyond 400, 401/403, 413, 429, 500 and 503, which every route may answer.
-        status: of a good answer.
+        statuses: those that a good answer may have; those of errors are the dialect's to say.
         query: the names of query parameters, each with a JSON schema.
         accepts: the content types that its body may have.
     """
@@ -38,8 +37,7 @@ class Operation:
     body: Shape[Any] | None = None
     answer: Any = None
     media: tuple[str, ...] = ("application/json",)
-    statuses: tuple[int, ...] = ()
-    status: int = 200
+    statuses: tuple[int, ...] = (200,)
     query: Mapping[str, Any] = field(default_factory=dict)
     accepts: tuple[str, ...] = ("application/json",)
 

@@ -28,12 +28,15 @@ SIGN_IN_PAGE = (
 DOCS_PAGE = (
     _STYLE
     + """{% macro kind(schema) -%}
-{%- if schema.get('$ref') -%}object: {{ schema['$ref'].rsplit('.', 1)[-1] }}
+{%- if schema.get('$ref') -%}{% set name = schema['$ref'].rsplit('/', 1)[-1] -%}
+object: <a href="#{{ name }}">{{ name.split('.', 1)[-1] }}</a>
 {%- elif 'anyOf' in schema -%}
 {%- for choice in schema.anyOf %}{{ kind(choice) }}{% if not loop.last %} or {% endif %}{% endfor -%}
-{%- elif 'enum' in schema -%}{{ schema.enum | join(', ') }}
+{%- elif 'enum' in schema -%}{% for value in schema.enum -%}
+{{ value if value is string and value else value | tojson }}{% if not loop.last %}, {% endif %}{% endfor -%}
 {%- elif schema.get('type') == 'array' -%}list of {{ kind(schema.get('items', {})) }}
-{%- elif 'type' in schema -%}{{ schema.type }}
+{%- elif schema.get('properties') -%}object of {{ schema.properties | join(', ') }}
+{%- elif 'type' in schema -%}{{ schema.type if schema.type is string else schema.type | join(' or ') }}
 {%- else -%}anything{%- endif -%}
 {%- for word, sign in (('minimum', '≥'), ('exclusiveMinimum', '>'), ('maximum', '≤'), ('exclusiveMaximum', '<'),
   ('minLength', 'length ≥'), ('maxLength', 'length ≤'), ('minItems', 'items ≥'), ('maxItems', 'items ≤')) -%}
@@ -65,6 +68,6 @@ DOCS_PAGE = (
 </table></details>{% endfor %}{% endfor %}{% endfor %}
 <h2 id="objects">Objects</h2>
 {% for name, schema in document.components.schemas.items() if schema.get('properties') %}
-<details><summary><code>{{ name }}</code></summary>{{ fields(schema) }}</details>{% endfor %}
+<details id="{{ name }}"><summary><code>{{ name }}</code></summary>{{ fields(schema) }}</details>{% endfor %}
 """
 )

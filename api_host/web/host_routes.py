@@ -42,7 +42,12 @@ class SignIn:
 
 SIGN_IN = Shape(SignIn)
 OPERATIONS = (
-    Operation("GET", "/", "For a browser the chat page, for anything else this list", media=("text/html", "text/plain")),
+    Operation(
+        "GET",
+        "/",
+        "For a browser the chat page, for anything else this list",
+        media=("text/html", "text/plain"),
+    ),
     Operation("GET", "/health", "Whether the host is up; needs no token", answer=_HEALTH),
     Operation("GET", "/metrics", "Counters for Prometheus", media=("text/plain",)),
     Operation("GET", "/openapi.json", "Every route, its fields and its errors, for programs"),
@@ -93,6 +98,12 @@ def dialect(
         body, content_type = metrics.render()
         return Response(body, content_type=content_type)
 
+    _add_documents(routes, guard, document)
+    add_files(routes)
+    return Dialect(routes, error_response, OPERATIONS, error_schema=ERROR_SCHEMA)
+
+
+def _add_documents(routes: Blueprint, guard: TokenGuard, document: Callable[[], dict[str, Any]]) -> None:
     @routes.get("/openapi.json")
     def openapi() -> Response:
         return jsonify(document())
@@ -107,9 +118,6 @@ def dialect(
     @routes.post("/docs")
     def docs() -> Response:
         return _page(DOCS_PAGE, document=document())
-
-    add_files(routes)
-    return Dialect(routes, error_response, OPERATIONS, error_schema=ERROR_SCHEMA)
 
 
 def _passes(guard: TokenGuard) -> bool:

@@ -157,6 +157,6 @@ def _status_of(pipeline: Pipeline, name: str) -> dict[str, Any]:
 
 OPERATIONS = (
     Operation("GET", "/api/models", "The models and their status"),
-    Operation("POST", "/api/models/load", "Load a model", LOAD_SHAPE, statuses=(202,)),
-    Operation("POST", "/api/models/unload", "Unload a model", UNLOAD_SHAPE, statuses=(409,)),
+    Operation("POST", "/api/models/load", "Load a model", LOAD_SHAPE, statuses=(200, 202)),
+    Operation("POST", "/api/models/unload", "Unload a model", UNLOAD_SHAPE),
 )

@@ -30,6 +30,7 @@ _SECURITY_SCHEMES = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
     "socketToken": {"type": "apiKey", "in": "query", "name": "token"},
 }
+_DIALECTS = "api_host.web.dialects."
 # What only a host's owner meets, or only a client that has gone.
 _NEVER_ANSWERED = ("ports_taken", "tunnel_failed", "cancelled")
 _TRY_AGAIN = (429, 503)
@@ -52,9 +53,10 @@ def document(
     for dialect in dialects:
         name = dialect.blueprint.name
         schemas[f"{name}.Error"] = dict(dialect.error_schema)
-        with app.test_request_context():
-            errors = _errors_of(dialect)
         for operation in dialect.operations:
+            head = {"Upgrade": "websocket"} if operation.method == "WS" else {}
+            with app.test_request_context(headers=head):
+                errors = _errors_of(dialect)
             told = _operation(operation, name, errors, schemas)
             if operation.path in open_paths and operation.method == "GET":
                 told["security"] = []
@@ -71,10 +73,12 @@ def document(
 
 
 def _errors_of(dialect: Dialect) -> dict[int, list[str]]:
-    """The statuses with which a dialect answers errors, and the codes of the errors behind each."""
+    """The statuses with which a dialect answers errors to the current request, and the codes of those errors."""
     found: dict[int, list[str]] = {}
     for kind in _kinds(ApiHostError):
-        if kind.code not in _NEVER_ANSWERED:
+        of_a_dialect = kind.__module__.startswith(_DIALECTS)
+        is_own = f"{kind.__module__}.".startswith(f"{_DIALECTS}{dialect.blueprint.name}.")
+        if kind.code not in _NEVER_ANSWERED and (is_own or not of_a_dialect):
             status = dialect.respond(kind("told")).status_code
             found.setdefault(status, []).append(kind.code)
     return {status: sorted(set(codes)) for status, codes in sorted(found.items())}
@@ -116,7 +120,9 @@ def _operation(
             "426": {"description": "the request asks for no WebSocket", "content": error},
         }
     else:
-        told["responses"] = {str(operation.status): _answer(operation, f"{dialect}.", schemas)}
+        told["responses"] = {
+            str(status): _answer(operation, f"{dialect}.", schemas) for status in operation.statuses
+        }
     _add_errors(told["responses"], errors, error)
     return told
 

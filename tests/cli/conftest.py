@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import TIMEOUT_S, Cli, Start
+from tests.cli.terminal import TIMEOUT_S, Cli, Start, Terminal
 
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """A user's environment without a configuration, and with a home of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("API_HOST_", "HF_"))}
+    for name in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        kept.pop(name, None)
     return {**kept, "HOME": str(tmp_path), "HF_HOME": str(tmp_path / "hf"), "PYTHONUNBUFFERED": "1"}
 
 
@@ -55,3 +58,15 @@ def cli(start: Start) -> Cli:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     return run
+
+
+@pytest.fixture
+def terminal(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., Terminal]]:
+    """Starts ``api-host ARGUMENTS`` in a terminal; whatever still runs at the end of the test is ended."""
+    with contextlib.ExitStack() as terminals:
+
+        def begin(*arguments: str, size: tuple[int, int] = (40, 100), **more_environment: str) -> Terminal:
+            begun = Terminal(list(arguments), environment, tmp_path, more_environment, size)
+            return terminals.enter_context(begun)
+
+        yield begin

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import pty
+import json
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
-import pytest
-
+from api_host.cli import exits
 from tests.cli.terminal import (
-    TIMEOUT_S,
     Cli,
     Start,
     assert_one_line_error,
@@ -28,6 +21,23 @@ def test_chat_answers_piped_questions_on_stdout_alone(cli: Cli) -> None:
     assert done.returncode == 0, done.stderr
     first, second = done.stdout.strip().splitlines()
     assert "Paris" in first and "Rome" in second
+    assert done.stderr == ""
+
+
+def test_chat_answers_in_json_lines_for_scripts(cli: Cli) -> None:
+    done = cli(
+        "chat",
+        "demo",
+        "--json",
+        "--temperature",
+        "0",
+        stdin="What is the capital of France?\n/reset\nHello\n",
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert "Paris" in first["answer"] and first["finish_reason"] == "stop"
+    assert first["usage"]["completion_tokens"] > 0 and first["timings"]["tokens_per_second"] > 0
+    assert second["model"] == "demo"
 
 
 def test_chat_forgets_the_turns_on_reset_and_stops_at_exit(cli: Cli) -> None:
@@ -37,10 +47,17 @@ def test_chat_forgets_the_turns_on_reset_and_stops_at_exit(cli: Cli) -> None:
     assert "Paris" in done.stdout and "Madrid" not in done.stdout
 
 
-def test_chat_obeys_a_system_prompt(cli: Cli) -> None:
-    lines = ["/system Answer in capitals.", "What is the capital of France?"]
-    done = cli("chat", "demo", "--temperature", "0", stdin="\n".join(lines))
-    assert "PARIS" in done.stdout, done.stderr
+def test_chat_obeys_a_system_prompt_given_either_way(cli: Cli) -> None:
+    question = "What is the capital of France?"
+    typed = cli("chat", "demo", "--temperature", "0", stdin=f"/system Answer in capitals.\n{question}")
+    assert "PARIS" in typed.stdout, typed.stderr
+    given = cli("chat", "demo", "--temperature", "0", "--system", "Answer in capitals.", stdin=question)
+    assert given.stdout == typed.stdout
+
+
+def test_a_command_that_needs_a_terminal_is_refused_in_a_pipe(cli: Cli) -> None:
+    done = cli("chat", "demo", stdin="/save chat.json\n")
+    assert done.returncode == exits.USAGE and "/save" in done.stderr
 
 
 def test_chat_talks_to_a_host_elsewhere(start: Start, cli: Cli) -> None:
@@ -50,7 +67,8 @@ def test_chat_talks_to_a_host_elsewhere(start: Start, cli: Cli) -> None:
     question = "What is the capital of France?"
     done = cli("chat", "--url", url, "--temperature", "0", stdin=question, API_HOST_TOKEN=token)
     assert "Paris" in done.stdout, done.stderr
-    assert_one_line_error(cli("chat", "--url", url, "--token", "a-wrong-secret", stdin=question), "token")
+    refused = cli("chat", "--url", url, "--token", "a-wrong-secret", stdin=question)
+    assert_one_line_error(refused, "token", code=exits.REFUSED)
     interrupt(host)
 
 
@@ -60,7 +78,7 @@ def test_ctrl_c_while_chat_waits_for_a_line_leaves_no_traceback(start: Start) ->
     process.stdin.write("What is the capital of France?\n")
     process.stdin.flush()
     assert "Paris" in process.stdout.readline()
-    assert press_until_it_ends(process) in (0, 130)
+    assert press_until_it_ends(process) == exits.INTERRUPTED
     assert process.stderr is not None
     assert "Traceback" not in process.stderr.read()
 
@@ -68,55 +86,10 @@ def test_ctrl_c_while_chat_waits_for_a_line_leaves_no_traceback(start: Start) ->
 def test_chat_with_an_unreachable_host_is_told_in_one_line(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    assert_one_line_error(cli("chat", "--url", f"http://127.0.0.1:{port}", stdin="Hello"))
+    done = cli("chat", "--url", f"http://127.0.0.1:{port}", stdin="Hello")
+    assert_one_line_error(done, code=exits.UNREACHABLE)
 
 
 def test_chat_with_a_model_that_is_nowhere_is_told_in_one_line(cli: Cli) -> None:
-    assert_one_line_error(cli("chat", "nowhere.gguf", stdin="Hello"), "nowhere.gguf")
-
-
-@pytest.mark.parametrize("ending", ["ctrl-d", "ctrl-c"])
-def test_chat_at_a_terminal_prompts_answers_and_ends(
-    environment: dict[str, str], tmp_path: Path, ending: str
-) -> None:
-    terminal, inside = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "api_host.cli", "chat", "demo", "--temperature", "0"],
-        stdin=inside,
-        stdout=inside,
-        stderr=inside,
-        cwd=tmp_path,
-        env=environment,
-    )
-    os.close(inside)
-    shown = read_until(terminal, b"> ")
-    assert b"/exit" in shown
-    os.write(terminal, b"What is the capital of France?\n")
-    assert b"Paris" in read_until(terminal, b"tokens per second", b"> ")
-    if ending == "ctrl-d":
-        os.write(terminal, b"\x04")
-    else:
-        press_until_it_ends(process)
-    rest = read_to_the_end(terminal)
-    assert process.wait(TIMEOUT_S) in (0, 130)
-    assert b"Traceback" not in rest
-    os.close(terminal)
-
-
-def read_until(terminal: int, *marks: bytes) -> bytes:
-    """What a terminal shows up to all ``marks``, one after the other."""
-    shown, searched = b"", 0
-    for mark in marks:
-        while (found := shown.find(mark, searched)) < 0:
-            shown += os.read(terminal, 4096)
-        searched = found + len(mark)
-    return shown
-
-
-def read_to_the_end(terminal: int) -> bytes:
-    """What is still shown until nobody holds the terminal open, which Linux tells as an error."""
-    shown = b""
-    with contextlib.suppress(OSError):
-        while received := os.read(terminal, 4096):
-            shown += received
-    return shown
+    done = cli("chat", "nowhere.gguf", stdin="Hello")
+    assert_one_line_error(done, "nowhere.gguf", code=exits.NOT_FOUND)

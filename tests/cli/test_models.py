@@ -1,31 +1,47 @@
-"""``api-host ls``, ``rm`` and ``pull``: the models on this disk, and those of a loopback hub."""
+"""``api-host ls`` and ``api-host rm``: the models on this disk."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
+import gguf
 import pytest
 
-from tests.cli.terminal import Cli, Start, assert_one_line_error, interrupt
-from tests.fakes.hub import LoopbackHub
+from api_host.cli import exits
+from tests.cli.terminal import Cli, Terminal, assert_one_line_error
+
+Begin = Callable[..., Terminal]
 
 
-def test_ls_and_rm_know_the_models_below_the_folder(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "mine.gguf").write_bytes(b"GGUF" + bytes(1_499_996))
-    folder = ["--models-dir", str(tmp_path / "models")]
-    table = cli("ls", *folder).stdout.splitlines()
-    assert table[0].split() == ["MODEL", "SIZE", "LAST", "USED"]
-    assert table[1].split()[:3] == ["mine.gguf", "1.5", "MB"]
-    (entry,) = json.loads(cli("ls", "--json", *folder).stdout)
-    assert (entry["model"], entry["size"]) == ("mine.gguf", 1_500_000)
-    removed = cli("rm", "mine.gguf", *folder)
-    assert removed.returncode == 0 and "1.5 MB" in removed.stdout
-    assert not (tmp_path / "models" / "mine.gguf").exists()
-    assert_one_line_error(cli("rm", "mine.gguf", *folder), "mine.gguf")
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    """A folder with two models: one tells its quantization by its name, one by its header."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "mine-IQ4_XS.gguf").write_bytes(b"GGUF" + bytes(1_499_996))
+    writer = gguf.GGUFWriter(folder / "other.gguf", "llama")
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q5_K_M)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return folder
+
+
+def test_ls_is_a_table_of_names_quants_sizes_and_times(cli: Cli, models: Path) -> None:
+    heading, mine, other = cli("ls", "--models-dir", str(models)).stdout.splitlines()
+    assert heading.split() == ["MODEL", "QUANT", "SIZE", "LAST", "USED"]
+    assert mine.split()[:4] == ["mine-IQ4_XS.gguf", "IQ4_XS", "1.5", "MB"]
+    assert other.split()[:2] == ["other.gguf", "Q5_K_M"]
+
+
+def test_ls_has_forms_for_scripts(cli: Cli, models: Path) -> None:
+    first, second = json.loads(cli("ls", "--json", "--models-dir", str(models)).stdout)
+    assert (first["model"], first["quant"], first["size"]) == ("mine-IQ4_XS.gguf", "IQ4_XS", 1_500_000)
+    assert Path(second["path"]) == models / "other.gguf"
+    assert cli("ls", "-q", "--models-dir", str(models)).stdout == "mine-IQ4_XS.gguf\nother.gguf\n"
 
 
 def test_ls_of_nothing_says_how_to_fetch_and_keeps_stdout_clean(cli: Cli, tmp_path: Path) -> None:
@@ -33,43 +49,38 @@ def test_ls_of_nothing_says_how_to_fetch_and_keeps_stdout_clean(cli: Cli, tmp_pa
     assert (done.returncode, done.stdout) == (0, "")
     assert "api-host pull" in done.stderr
     assert json.loads(cli("ls", "--json", "--models-dir", str(tmp_path / "none")).stdout) == []
+    quiet = cli("ls", "--quiet", "--models-dir", str(tmp_path / "none"))
+    assert (quiet.stdout, quiet.stderr) == ("", "")
+
+
+def test_rm_removes_without_asking_when_told_so(cli: Cli, models: Path) -> None:
+    folder = ["--models-dir", str(models)]
+    removed = cli("rm", "--yes", "mine-IQ4_XS.gguf", *folder)
+    assert removed.returncode == 0 and "1.5 MB" in removed.stdout
+    assert [path.name for path in models.iterdir()] == ["other.gguf"]
+    (entry,) = json.loads(cli("rm", "--yes", "--json", "other.gguf", *folder).stdout)
+    assert entry["model"] == "other.gguf" and entry["freed"] > 0
+    gone = cli("rm", "--yes", "mine-IQ4_XS.gguf", *folder)
+    assert_one_line_error(gone, "mine-IQ4_XS.gguf", code=exits.NOT_FOUND)
+
+
+def test_rm_removes_nothing_where_nobody_can_be_asked(cli: Cli, models: Path) -> None:
+    done = cli("rm", "other.gguf", "--models-dir", str(models), stdin="y\n")
+    assert done.returncode == exits.USAGE and "--yes" in done.stderr
+    assert (models / "other.gguf").exists()
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 130, 2), ("\n", 130, 2)])
+def test_rm_names_what_goes_and_asks_once(
+    terminal: Begin, models: Path, answer: str, code: int, left: int
+) -> None:
+    shown = terminal("rm", "mine-IQ4_XS.gguf", "other.gguf", "--models-dir", str(models))
+    shown.until("mine-IQ4_XS.gguf  1.5 MB", "other.gguf", "Remove these 2? [y/N]")
+    shown.type(answer)
+    assert shown.to_the_end() == code
+    assert len(list(models.iterdir())) == left
 
 
 def test_a_name_that_no_model_has_is_refused(cli: Cli) -> None:
-    assert_one_line_error(cli("rm", "../../etc/passwd"), "model")
-    assert_one_line_error(cli("pull", "../../etc/passwd"), "model")
-
-
-@pytest.fixture
-def hub() -> Iterator[LoopbackHub]:
-    with LoopbackHub() as hub:
-        hub.add("owner/tiny-GGUF", "tiny.Q4_K_M.gguf", b"GGUF" + bytes(3_000_000))
-        yield hub
-
-
-def test_pull_fetches_once_shows_a_bar_and_prints_the_path(cli: Cli, hub: LoopbackHub) -> None:
-    first = cli("pull", "owner/tiny-GGUF:Q4_K_M", HF_ENDPOINT=hub.url)
-    assert first.returncode == 0, first.stderr
-    assert Path(first.stdout.strip()).stat().st_size == 3_000_004
-    assert "tiny.Q4_K_M.gguf" in first.stderr and "3 MB" in first.stderr
-    asked = len(hub.log)
-    again = cli("pull", "owner/tiny-GGUF/tiny.Q4_K_M.gguf", HF_ENDPOINT=hub.url)
-    assert again.stdout == first.stdout
-    assert len(hub.log) == asked
-    assert "tiny" in cli("ls").stdout
-
-
-def test_pull_of_what_is_not_there_is_told_in_one_line(cli: Cli, hub: LoopbackHub) -> None:
-    assert_one_line_error(cli("pull", "owner/missing", HF_ENDPOINT=hub.url), "owner/missing")
-    done = cli("pull", "owner/tiny-GGUF:Q8_0", HF_ENDPOINT=hub.url)
-    assert_one_line_error(done, "Q8_0")
-
-
-def test_ctrl_c_in_a_pull_ends_the_download_without_a_traceback(start: Start, hub: LoopbackHub) -> None:
-    hub.misbehave("owner/tiny-GGUF", stall_after=1_000_000)
-    process = start("pull", "owner/tiny-GGUF:Q4_K_M", HF_ENDPOINT=hub.url)
-    assert process.stderr is not None
-    assert b"tiny" in os.read(process.stderr.fileno(), 200)
-    code, err = interrupt(process)
-    assert code == 130
-    assert "Traceback" not in err
+    assert_one_line_error(cli("rm", "../../etc/passwd"), "model", code=exits.USAGE)
+    assert_one_line_error(cli("rm", "--yes", "demo"), "part of the program", code=exits.USAGE)

@@ -1,113 +1,28 @@
-"""Every route that generates, embeds or counts, each as one row: what it takes, and how its dialect tells errors.
+"""Every route that generates, embeds or counts, each as one row: what it takes, and what is wrong with a body.
 
-Knows shapes, and nothing of what provokes an error; a new dialect is a ``Dialect`` and a row for each of its routes.
+Knows nothing of errors but which dialect tells them; a new dialect is one in ``error_shapes`` and a row here for each
+of its routes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import requests
+from tests.dialects.error_shapes import (
+    ANTHROPIC,
+    LLM_API,
+    NATIVE,
+    OLLAMA,
+    OPENAI,
+    PETALS,
+    TRUSS,
+    ZEPHYR,
+    Dialect,
+)
 
 Body = dict[str, Any]
 GONE = object()
-
-
-def _native(response: requests.Response) -> str:
-    body = response.json()
-    if response.status_code == 403:
-        assert body == {"error": "wrong token"}
-        return "wrong token"
-    assert isinstance(body["code"], str)
-    said = body["error"]
-    assert isinstance(said, str) or (
-        response.status_code == 400 and all(isinstance(one, str) for one in said)
-    )
-    return said if isinstance(said, str) else "; ".join(said)
-
-
-_OPENAI_TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
-
-
-def _openai(response: requests.Response) -> str:
-    (error,) = response.json().values()
-    status = response.status_code
-    assert error["type"] == _OPENAI_TYPES.get(
-        status, "server_error" if status >= 500 else "invalid_request_error"
-    )
-    assert isinstance(error["code"], str)
-    assert error["param"] is None or error["param"] == "model" or f"{error['param']}:" in error["message"]
-    return str(error["message"])
-
-
-_ANTHROPIC_TYPES = {
-    401: "authentication_error",
-    404: "not_found_error",
-    413: "request_too_large",
-    429: "rate_limit_error",
-    500: "api_error",
-}
-
-
-def _anthropic(response: requests.Response) -> str:
-    body = response.json()
-    assert body["type"] == "error"
-    assert body["error"]["type"] == _ANTHROPIC_TYPES.get(response.status_code, "invalid_request_error")
-    assert body["request_id"] == response.headers["request-id"]
-    return str(body["error"]["message"])
-
-
-def _ollama(response: requests.Response) -> str:
-    assert response.headers["Content-Type"] == "application/json"
-    (said,) = response.json().values()
-    assert response.json() == {"error": said}
-    return str(said)
-
-
-def _petals(response: requests.Response) -> str:
-    body = response.json()
-    assert body.keys() == {"ok", "traceback"}
-    assert body["ok"] is False
-    kind, _, said = body["traceback"].partition(": ")
-    assert kind.isidentifier()
-    return str(said)
-
-
-def _truss(response: requests.Response) -> str:
-    assert isinstance(response.json()["code"], str)
-    return str(response.json()["error"])
-
-
-def _detail(response: requests.Response) -> str:
-    return str(response.json()["detail"])
-
-
-@dataclass(frozen=True)
-class Dialect:
-    """One API's way to tell errors.
-
-    ``sentence`` checks the shape of a whole error and returns its sentence. ``unknown`` is an address of its own that
-    has no route. ``context`` is the field by which a client asks for a longer one, where there is one. With
-    ``always_ok``, what HTTP itself does not refuse is answered by a 200.
-    """
-
-    sentence: Callable[[requests.Response], str]
-    unknown: str
-    context: str = "context"
-    wrong_token: int = 401
-    always_ok: bool = False
-
-
-NATIVE = Dialect(_native, "/api/nothing", "options.ctx_length", wrong_token=403)
-OPENAI = Dialect(_openai, "/v1/nothing", "options.ctx_length")
-ANTHROPIC = Dialect(_anthropic, "/v1/messages/nothing")
-OLLAMA = Dialect(_ollama, "/api/chat/nothing", "options.num_ctx")
-PETALS = Dialect(_petals, "/api/v1/nothing", always_ok=True)
-TRUSS = Dialect(_truss, "/predict/nothing")
-LLM_API = Dialect(_detail, "/generate/nothing")
-ZEPHYR = Dialect(_detail, "/zephyr/nothing")
 
 
 @dataclass(frozen=True)

@@ -64,8 +64,11 @@ def host_process(folder: Path, token: str, **settings: str) -> Iterator[HostProc
         yield HostProcess(_url(said), token, said)
     finally:
         process.terminate()
-        process.wait(TIMEOUT_S)
-        reader.join()
+        try:
+            process.wait(TIMEOUT_S)
+        finally:
+            process.kill()
+            reader.join()
 
 
 def _read(process: subprocess.Popen[str], said: list[str], ready: threading.Event) -> None:

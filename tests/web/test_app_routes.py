@@ -1,4 +1,4 @@
-"""Everything beside POST /api: bodies, errors in JSON, models, metrics, the welcome."""
+"""Everything beside POST /api: bodies, errors in JSON, models, metrics."""
 
 from __future__ import annotations
 
@@ -91,16 +91,6 @@ def test_wrong_addresses_are_answered_in_json(
     assert (response.status_code, response.json()["code"]) == (status, code)
     assert isinstance(response.json()["error"], str)
     assert ("Allow" in response.headers) == (status == 405)
-
-
-def test_a_browser_gets_a_page_and_anything_else_a_list(site: Site) -> None:
-    page = requests.get(site.url, headers={"Accept": "text/html,*/*"}, timeout=10)
-    assert page.headers["Content-Type"].startswith("text/html")
-    listing = requests.get(site.url, timeout=10)
-    assert listing.headers["Content-Type"].startswith("text/plain")
-    for path in ("/api", "/api/models", "/api/models/load", "/api/models/unload", "/health", "/metrics"):
-        assert path in page.text
-        assert path in listing.text
 
 
 def test_models_are_listed(site: Site, pipeline: FakePipeline) -> None:

@@ -151,6 +151,18 @@ def test_every_field_says_what_it_may_hold(document: Json) -> None:
     assert silent == []
 
 
+def test_a_route_tells_the_errors_that_its_dialect_answers(document: Json) -> None:
+    paths = document["paths"]
+    native, petals = paths["/api"]["post"]["responses"], paths["/api/v1/generate"]["post"]["responses"]
+    socket = paths["/api/v2/generate"]["get"]["responses"]
+    assert "wrong_token" in native["403"]["description"] and "401" not in native
+    assert "wrong_token" in paths["/v1/models"]["get"]["responses"]["401"]["description"]
+    assert "session_full" not in native["400"]["description"]
+    assert "session_full" in socket["400"]["description"]
+    assert "429" not in petals and {"101", "401", "426", "503"} <= socket.keys()
+    assert native["429"]["headers"].keys() == {"Retry-After"}
+
+
 def test_the_page_asks_for_the_token_and_shows_every_route_for_it(site: Site, document: Json) -> None:
     asked = requests.get(f"{site.url}/docs", timeout=10)
     assert (asked.status_code, asked.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
@@ -174,20 +186,19 @@ def test_the_page_asks_for_the_token_and_shows_every_route_for_it(site: Site, do
 def test_the_page_tells_ranges_defaults_and_what_is_required(site: Site) -> None:
     page = site.get("/docs").text
     chat = page.split("<code>POST /v1/chat/completions</code>")[1].split("</details>")[0]
-    assert re.search(
-        r"<code>messages</code> <small>required</small>\s*<td>list of object: Turn items ≥ 1", chat
-    )
+    turns = r'<td>list of object: <a href="#openai.Turn">Turn</a> items ≥ 1'
+    assert re.search(rf"<code>messages</code> <small>required</small>\s*{turns}", chat)
+    for anchor in set(re.findall(r'href="#([^"]+)"', page)):
+        assert f'id="{anchor}"' in page
     predict = page.split("<code>POST /predict</code>")[1].split("</details>")[0]
     assert re.search(
         r"<code>max_new_tokens</code>\s*<td>integer ≥ 1 ≤ 10000000<td><code>4096</code>", predict
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/docs with the token"])
-def test_a_page_runs_no_script_and_asks_no_other_host(site: Site, path: str) -> None:
-    headers = {"Accept": "text/html"}
-    with_token = {"Authorization": f"Bearer {TOKEN}"} if path.endswith("token") else {}
-    page = requests.get(site.url + path.split()[0], headers={**headers, **with_token}, timeout=10)
+@pytest.mark.parametrize("headers", [{}, {"Authorization": f"Bearer {TOKEN}"}], ids=["form", "document"])
+def test_the_page_runs_no_script_and_asks_no_other_host(site: Site, headers: dict[str, str]) -> None:
+    page = requests.get(f"{site.url}/docs", headers=headers, timeout=10)
     assert page.headers["Content-Type"].startswith("text/html")
     policy = page.headers["Content-Security-Policy"]
     assert "default-src 'none'" in policy and "script-src" not in policy

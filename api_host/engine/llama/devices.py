@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import llama_cpp
 from llama_cpp import _ggml
 
+from api_host.errors import ModelLoadFailed
+
 _GGML_DEVICE_TYPE_GPU = 1
 
 
@@ -43,6 +45,26 @@ def gpu_devices() -> list[Device]:
         description = ggml.ggml_backend_dev_description(device).decode()
         devices.append(Device(name, description, free.value, total.value))
     return devices
+
+
+def used_devices(
+    devices: list[Device], main_gpu: int | None = None, tensor_split: list[float] | None = None
+) -> list[Device]:
+    """The GPUs that get layers: all of them, the one that is named, or those with a share above 0.
+
+    Raises:
+        ModelLoadFailed: the settings name a GPU that is not there.
+    """
+    n_named = len(tensor_split or ()) if main_gpu is None else main_gpu + 1
+    if n_named > len(devices) > 0:
+        setting = "tensor_split" if main_gpu is None else "main_gpu"
+        raise ModelLoadFailed(
+            f"{setting}: names {n_named} GPUs and this machine has {len(devices)}; change the setting"
+        )
+    if main_gpu is not None:
+        return devices[main_gpu : main_gpu + 1]
+    shares = tensor_split or [1.0] * len(devices)
+    return [device for device, share in zip(devices, shares, strict=False) if share > 0]
 
 
 def supports_gpu() -> bool:

@@ -224,7 +224,9 @@ class ModelPool:
         except ApiHostError as error:
             outcome = error
         except OSError as error:
-            outcome = ModelLoadFailed(f"the file of {entry.name} cannot be read: {error.strerror}")
+            outcome = ModelLoadFailed(
+                f"the file of {entry.name} cannot be read, or its process cannot be started: {error.strerror}"
+            )
         finally:
             self._settle(entry, loading, outcome)
 

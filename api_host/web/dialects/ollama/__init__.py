@@ -114,16 +114,15 @@ def _add_models(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> 
 
 _MODELS = {"type": "object", "properties": {"models": {"type": "array"}}, "required": ["models"]}
 _MEDIA = (JSON, LINES)
-_IN_USE = (404, 409)
 OPERATIONS = (
-    Operation("POST", "/api/generate", "Answer a prompt", bodies.GENERATE, media=_MEDIA, statuses=_IN_USE),
-    Operation("POST", "/api/chat", "Answer a chat", bodies.CHAT, media=_MEDIA, statuses=_IN_USE),
-    Operation("POST", "/api/embed", "Embed texts", bodies.EMBED, statuses=(404,)),
-    Operation("POST", "/api/embeddings", "Embed one text, the older way", bodies.EMBEDDINGS, statuses=(404,)),
+    Operation("POST", "/api/generate", "Answer a prompt", bodies.GENERATE, media=_MEDIA),
+    Operation("POST", "/api/chat", "Answer a chat", bodies.CHAT, media=_MEDIA),
+    Operation("POST", "/api/embed", "Embed texts", bodies.EMBED),
+    Operation("POST", "/api/embeddings", "Embed one text, the older way", bodies.EMBEDDINGS),
     Operation("GET", "/api/tags", "The models on this disk", answer=_MODELS),
     Operation("GET", "/api/ps", "The models in memory", answer=_MODELS),
-    Operation("POST", "/api/show", "One model in detail", bodies.SHOW, statuses=(404,)),
-    Operation("POST", "/api/pull", "Fetch a model from the hub", bodies.PULL, media=_MEDIA, statuses=(404,)),
+    Operation("POST", "/api/show", "One model in detail", bodies.SHOW),
+    Operation("POST", "/api/pull", "Fetch a model from the hub", bodies.PULL, media=_MEDIA),
     Operation("GET", "/api/version", "The release of Ollama whose API this is"),
 )
 PATHS = (

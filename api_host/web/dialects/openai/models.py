@@ -81,5 +81,5 @@ _LIST = {
 
 OPERATIONS = (
     Operation("GET", "/v1/models", "The models, as OpenAI lists them", answer=_LIST),
-    Operation("GET", "/v1/models/<path:id>", "One model, as OpenAI tells it", answer=_MODEL, statuses=(404,)),
+    Operation("GET", "/v1/models/<path:id>", "One model, as OpenAI tells it", answer=_MODEL),
 )

@@ -25,7 +25,15 @@ from api_host.web.streaming import Responder
 __all__ = ["Pipeline", "dialect"]
 
 OPERATIONS = (
-    Operation("POST", "/api/v1/generate", "Complete a text, as the Petals chat does", REQUEST, OUTPUT_SCHEMA),
+    Operation(
+        "POST",
+        "/api/v1/generate",
+        "Complete a text, as the Petals chat does; fields in a body or a query string",
+        REQUEST,
+        OUTPUT_SCHEMA,
+        query=REQUEST.schema()["properties"],
+        accepts=("application/json", "application/x-www-form-urlencoded"),
+    ),
     Operation("WS", "/api/v2/generate", "Inference sessions of the Petals chat, in JSON frames"),
 )
 _PATHS = ("/api/v1/", "/api/v2/")

@@ -122,10 +122,18 @@ _WELCOME = {
     },
     "required": ["message", "endpoints"],
 }
-_USER_MESSAGE = {"user_message": {"type": "string", "minLength": 1}}
+_FORM = "application/x-www-form-urlencoded"
 OPERATIONS = (
     Operation("GET", "/zephyr", "The endpoints of the Zephyr API", answer=_WELCOME),
-    Operation("POST", "/zephyr/raw", "The answer behind its whole prompt", RAW, _TEXT, query=_USER_MESSAGE),
+    Operation(
+        "POST",
+        "/zephyr/raw",
+        "The answer behind its whole prompt; fields in a body or a query string",
+        RAW,
+        _TEXT,
+        query=RAW.schema()["properties"],
+        accepts=("application/json", _FORM),
+    ),
     Operation("POST", "/zephyr/python", "The answer of a Python developer", QUERY, _TEXT),
     Operation("POST", "/zephyr/system-message", "The same with a system message of one's own", QUERY, _TEXT),
     Operation("POST", "/zephyr/code-doc", "Markdown documentation of code", CODE_DOC, _TEXT),

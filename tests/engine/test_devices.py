@@ -1,0 +1,42 @@
+"""Which GPUs get layers, by the settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from api_host.engine.llama.devices import Device, used_devices
+from api_host.errors import ModelLoadFailed
+
+FIRST, SECOND = (Device(f"CUDA{i}", "Tesla T4", 15_000_000_000, 15_800_000_000) for i in range(2))
+
+
+@pytest.mark.parametrize(
+    ("main_gpu", "tensor_split", "used"),
+    [
+        (None, None, [FIRST, SECOND]),
+        (1, None, [SECOND]),
+        (None, [3.0, 1.0], [FIRST, SECOND]),
+        (None, [0.0, 1.0], [SECOND]),
+        (None, [1.0], [FIRST]),
+        (0, [1.0, 1.0], [FIRST]),
+    ],
+)
+def test_the_settings_say_which_gpus_get_layers(
+    main_gpu: int | None, tensor_split: list[float] | None, used: list[Device]
+):
+    assert used_devices([FIRST, SECOND], main_gpu, tensor_split) == used
+
+
+@pytest.mark.parametrize(
+    ("main_gpu", "tensor_split", "says"),
+    [(2, None, "main_gpu: names 3 GPUs"), (None, [1.0, 1.0, 1.0], "tensor_split: names 3 GPUs")],
+)
+def test_a_gpu_that_is_not_there_is_refused(
+    main_gpu: int | None, tensor_split: list[float] | None, says: str
+):
+    with pytest.raises(ModelLoadFailed, match=says):
+        used_devices([FIRST, SECOND], main_gpu, tensor_split)
+
+
+def test_without_a_gpu_the_settings_mean_nothing():
+    assert used_devices([], 1, [1.0, 1.0]) == []
