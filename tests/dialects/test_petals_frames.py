@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,36 +18,6 @@ from api_host.web.dialects.petals import session
 from tests.dialects.petals_chat import ENDLESS, OPEN, PATH, Chat, script, text_of, value
 from tests.fakes.pipeline import FakePipeline, Step
 from tests.web.site import TOKEN, Site, until
-
-
-@pytest.fixture
-def chat(demo_host: ApiHost) -> Iterator[Chat]:
-    chat = Chat(demo_host.local_url, demo_host.access_token)
-    assert chat.opened == {"ok": True}
-    yield chat
-    chat.line.close()
-
-
-@pytest.fixture(scope="module")
-def shared_site() -> Iterator[Site]:
-    site = Site(FakePipeline())
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def site(shared_site: Site) -> Site:
-    shared_site.pipeline.reset()
-    return shared_site
-
-
-@pytest.fixture
-def fake_chat(site: Site) -> Iterator[Chat]:
-    chat = Chat(site.url, TOKEN)
-    assert chat.opened == {"ok": True}
-    site.pipeline.generations.clear()
-    yield chat
-    chat.line.close()
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,38 +10,8 @@ import requests
 from api_host.generation import Accepted, Chunk, Finished, GenerationRequest, Timings, Usage
 from api_host.host import ApiHost
 from tests.dialects.petals_chat import CHAT, Chat, script, text_of
-from tests.fakes.pipeline import FakeGeneration, FakePipeline, Step
-from tests.web.site import TOKEN, Site
-
-
-@pytest.fixture
-def chat(demo_host: ApiHost) -> Iterator[Chat]:
-    chat = Chat(demo_host.local_url, demo_host.access_token)
-    assert chat.opened == {"ok": True}
-    yield chat
-    chat.line.close()
-
-
-@pytest.fixture(scope="module")
-def shared_site() -> Iterator[Site]:
-    site = Site(FakePipeline())
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def site(shared_site: Site) -> Site:
-    shared_site.pipeline.reset()
-    return shared_site
-
-
-@pytest.fixture
-def fake_chat(site: Site) -> Iterator[Chat]:
-    chat = Chat(site.url, TOKEN)
-    assert chat.opened == {"ok": True}
-    site.pipeline.generations.clear()
-    yield chat
-    chat.line.close()
+from tests.fakes.pipeline import FakeGeneration, Step
+from tests.web.site import Site
 
 
 def counted(host: ApiHost, kind: str) -> int:
