@@ -55,7 +55,7 @@ class Outbox:
         if not isinstance(event, Piece):
             self._held.append(event)
             if isinstance(event, RequestFinished | RequestFailed):
-                self._forget(event.id)
+                self.forget(event.id)
             return True
         choice = (event.id, event.index)
         last = self._held_piece(choice)
@@ -74,7 +74,8 @@ class Outbox:
                 return held
         return None
 
-    def _forget(self, id: int) -> None:
+    def forget(self, id: int) -> None:
+        """The request has ended; one that is cancelled says so by no event."""
         self._one_by_one.discard(id)
         self._begun = {choice for choice in self._begun if choice[0] != id}
 

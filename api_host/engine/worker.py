@@ -14,6 +14,7 @@ import sys
 from api_host.engine.engine import Engine
 from api_host.engine.loader import load_model
 from api_host.engine.messages import (
+    Cancel,
     FrameReader,
     Generate,
     Load,
@@ -77,6 +78,8 @@ def serve(sock: socket.socket) -> None:
             engine.take(message)
             if isinstance(message, Generate) and message.request.each_token:
                 outbox.keep_apart(message.id)
+            elif isinstance(message, Cancel):
+                outbox.forget(message.id)
         engine.step()
         outbox.put(engine.take_events(), engine.stats, wait=engine.only_decodes)
         messages = inbox.receive(wait=not engine.has_work)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, get_type_hints
 
 import pytest
@@ -14,23 +14,10 @@ import requests
 from api_host.errors import InvalidRequest, QueueFull
 from api_host.generation import GenerationRequest, Message, SamplingParams
 from api_host.web.dialects.ollama.options import DEFAULTS, Options
-from tests.fakes.pipeline import FakePipeline, Step, answer
+from tests.fakes.pipeline import Step, answer
 from tests.web.site import TOKEN, Site, read_all
 
 HI = [{"role": "user", "content": "Hi"}]
-
-
-@pytest.fixture(scope="module")
-def running_site() -> Iterator[Site]:
-    site = Site(FakePipeline())
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def site(running_site: Site) -> Site:
-    running_site.pipeline.reset()
-    return running_site
 
 
 def refused(response: requests.Response, status: int) -> str:

@@ -20,7 +20,7 @@ from api_host.models.demo import DEMO_MODEL_PATH
 from api_host.web.dialects.ollama.models import in_detail, in_memory, parameter_size
 from tests.fakes.asking import capital_of, model_of, within
 from tests.fakes.hub import LoopbackHub
-from tests.fakes.pipeline import FakePipeline, Step
+from tests.fakes.pipeline import Step
 from tests.web.site import Site
 
 GREEDY = {"temperature": 0}
@@ -44,19 +44,6 @@ def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     with LoopbackHub() as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield hub
-
-
-@pytest.fixture(scope="module")
-def running_site() -> Iterator[Site]:
-    site = Site(FakePipeline())
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def site(running_site: Site) -> Site:
-    running_site.pipeline.reset()
-    return running_site
 
 
 def test_the_models_on_disk_and_in_memory_are_told(client: ollama.Client) -> None:

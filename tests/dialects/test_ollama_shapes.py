@@ -23,25 +23,12 @@ from api_host.generation import (
     Waiting,
 )
 from api_host.web.dialects.ollama.generations import OrPlain
-from tests.fakes.pipeline import FakeGeneration, FakePipeline, Step, answer
+from tests.fakes.pipeline import FakeGeneration, Step, answer
 from tests.web.site import ENDLESS, TOKEN, Site, until
 
 HI = [{"role": "user", "content": "Hi"}]
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 CALL = '<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "days": 2}}\n</tool_call>'
-
-
-@pytest.fixture(scope="module")
-def running_site() -> Iterator[Site]:
-    site = Site(FakePipeline())
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def site(running_site: Site) -> Site:
-    running_site.pipeline.reset()
-    return running_site
 
 
 @pytest.fixture

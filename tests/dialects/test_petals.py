@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,24 +11,11 @@ import requests
 from api_host.errors import ContextLengthExceeded, GenerationFailed, QueueFull, RepoNotFound
 from api_host.generation import Accepted, Waiting
 from api_host.host import ApiHost
-from tests.fakes.pipeline import FakePipeline, answer
+from tests.fakes.pipeline import answer
 from tests.web.site import Site, until
 
 PATH = "/api/v1/generate"
 FRANCE = "What is the capital of France?"
-
-
-@pytest.fixture(scope="module")
-def shared_site() -> Iterator[Site]:
-    site = Site(FakePipeline())
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def site(shared_site: Site) -> Site:
-    shared_site.pipeline.reset()
-    return shared_site
 
 
 def send(site: Site, fields: Any) -> Any:

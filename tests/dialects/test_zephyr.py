@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from typing import Any, get_type_hints
 
 import pytest
@@ -14,7 +13,7 @@ from api_host import errors
 from api_host.generation import Accepted, Chunk, Finished, Message, SamplingParams, Timings, Usage, Waiting
 from api_host.web.dialects.zephyr import prompts
 from api_host.web.dialects.zephyr.bodies import Sampled
-from tests.fakes.pipeline import FakePipeline, answer
+from tests.fakes.pipeline import answer
 from tests.web.site import TOKEN, Site, until
 
 QUERY_ROUTES = ("/zephyr/raw", "/zephyr/python", "/zephyr/system-message", "/zephyr/structured-code-doc")
@@ -24,19 +23,6 @@ HI = {"user_message": "Hi"}
 
 def body_for(path: str) -> dict[str, Any]:
     return {"code": "x = 1"} if path == "/zephyr/code-doc" else dict(HI)
-
-
-@pytest.fixture(scope="module")
-def running_site() -> Iterator[Site]:
-    site = Site(FakePipeline())
-    yield site
-    site.close()
-
-
-@pytest.fixture
-def site(running_site: Site) -> Site:
-    running_site.pipeline.reset()
-    return running_site
 
 
 def detail(response: requests.Response, status: int = 400) -> str:

@@ -97,6 +97,16 @@ def test_a_number_that_is_used_again_begins_anew():
     assert line.texts == [["b"]]
 
 
+def test_a_cancelled_request_leaves_nothing_behind():
+    line = Line()
+    line.outbox.keep_apart(1)
+    line.begin()
+    line.outbox.forget(1)
+    line.begin()  # a first piece goes at once, as of a request that was never seen
+    line.put(piece("b"))
+    assert line.sent == []
+
+
 def test_new_figures_are_sent_even_without_events():
     line = Line()
     line.begin()

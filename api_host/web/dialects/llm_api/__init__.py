@@ -5,7 +5,7 @@ Knows the routes and the shape of its errors, ``{"detail": "a sentence", "code",
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -26,7 +26,7 @@ from api_host.web.dialects.llm_api.answers import (
 )
 from api_host.web.dialects.llm_api.bodies import EMBEDDINGS, GENERATE
 from api_host.web.failures import shaped
-from api_host.web.streaming import Generation, Responder
+from api_host.web.streaming import Format, Generation, Responder
 
 PATHS = ("/generate", "/agenerate", "/embeddings", "/check")
 ERROR_SCHEMA = {
@@ -66,19 +66,19 @@ def dialect(pipeline: Pipeline, responder: Responder) -> Dialect:
 def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
     routes = Blueprint("llm_api", __name__)
 
-    @routes.post("/generate")
-    def generate() -> Response:
+    def answer(make_form: Callable[[Affixed], Format]) -> Response:
         body = GENERATE.read(read_json(request))
         with _in_words(PROMPT_NAMES):
-            form = JsonText(Affixed(body.before, body.after))
+            form = make_form(Affixed(body.before, body.after))
             return responder.respond(pipeline.generate(body.request()), form)
+
+    @routes.post("/generate")
+    def generate() -> Response:
+        return answer(JsonText)
 
     @routes.post("/agenerate")
     def agenerate() -> Response:
-        body = GENERATE.read(read_json(request))
-        with _in_words(PROMPT_NAMES):
-            form = TextEvents(Affixed(body.before, body.after))
-            return responder.respond(pipeline.generate(body.request()), form)
+        return answer(TextEvents)
 
     @routes.post("/embeddings")
     def embeddings() -> Response:
