@@ -24,6 +24,11 @@ class Detokenizer:
         self._held = ""
         self.stopped = False
 
+    @property
+    def watches(self) -> bool:
+        """Whether there are stop strings to be found."""
+        return bool(self._stop)
+
     def push(self, data: bytes) -> str:
         text = self._decoder.decode(data)
         if not self._stop:

@@ -62,6 +62,10 @@ class Embeddings:
     def has_work(self) -> bool:
         return bool(self._waiting)
 
+    @property
+    def has_events(self) -> bool:
+        return bool(self._events)
+
     def take_events(self) -> list[WorkerEvent]:
         events, self._events = self._events, []
         return events

@@ -37,7 +37,7 @@ Asked = TypeVar("Asked", Generate, Embed)
 
 
 class Engine:
-    """Give it messages, step it while it ``has_work``, and take its events after each step."""
+    """Give it messages, step it while it ``has_work``, and take its events when they are ``urgent``."""
 
     def __init__(self, loaded: LoadedModel, load: Load) -> None:
         model, context = loaded.model, loaded.context
@@ -66,6 +66,12 @@ class Engine:
         """Whether the next step reads no prompt and embeds nothing, and so is as short as a step can be."""
         embedding = self._embeddings is not None and self._embeddings.has_work
         return self._scheduler.only_decodes and not embedding
+
+    @property
+    def urgent(self) -> bool:
+        """Whether there is something to say that cannot wait for the next step."""
+        embedded = self._embeddings is not None and self._embeddings.has_events
+        return bool(self._answers) or self._scheduler.urgent or embedded
 
     @property
     def stats(self) -> EngineStats:
@@ -117,6 +123,7 @@ class Engine:
         n_ctx = message.n_ctx or self._loaded.context.n_ctx
         request = Request(message.id, prompt.tokens, asked.sampling, prompt.stop, n_ctx, text)
         request.want_tokens, request.show_control = asked.want_tokens, asked.show_control
+        request.each_token = asked.each_token
         request.adapters = tuple(message.adapters)
         self._loaded.context.adapters.load(request.adapters)
         self._scheduler.submit(request)

@@ -5,6 +5,7 @@ Knows nothing of sockets or of llama.cpp: it drives a Backend and reports Worker
 
 from __future__ import annotations
 
+import functools
 import time
 from array import array
 from collections import deque
@@ -12,10 +13,10 @@ from collections.abc import Callable
 
 from api_host.engine.backend import Backend, DecodeFailed, Sampler, Span, Vocabulary
 from api_host.engine.batching import Batching
+from api_host.engine.detokenizer import Detokenizer
 from api_host.engine.lookup import PromptLookup
 from api_host.engine.messages import (
     EngineStats,
-    Piece,
     RequestAccepted,
     RequestFailed,
     RequestFinished,
@@ -24,6 +25,7 @@ from api_host.engine.messages import (
 from api_host.engine.parking import Parking
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
+from api_host.engine.transcript import Transcript
 from api_host.errors import ApiHostError, GenerationFailed, QueueFull
 from api_host.generation import FinishReason, SamplingParams, TokenLogprob
 
@@ -41,7 +43,8 @@ class Scheduler:
         prefix_memory: bytes of host memory for prefixes that no slot holds.
         clock: seconds; monotonic.
 
-    ``submit`` and ``cancel`` between steps; ``step`` while ``has_work``; ``take_events`` after each.
+    ``submit`` and ``cancel`` between steps; ``step`` while ``has_work``; ``take_events`` when they are ``urgent``, and
+    else from time to time: text is made of tokens only then.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class Scheduler:
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
         self._events: list[WorkerEvent] = []
+        self._urgent = False
 
     @property
     def has_work(self) -> bool:
@@ -85,8 +89,16 @@ class Scheduler:
             cells_total=self._backend.n_ctx * self._backend.n_slots,
         )
 
+    @property
+    def urgent(self) -> bool:
+        """Whether somebody waits for what there is to say: a first piece, an end, a refusal."""
+        return self._urgent or bool(self._events)
+
     def take_events(self) -> list[WorkerEvent]:
-        events, self._events = self._events, []
+        """What there is to say since the last time."""
+        for sequence in self._running:
+            self._show(sequence)
+        events, self._events, self._urgent = self._events, [], False
         return events
 
     def submit(self, request: Request) -> None:
@@ -106,11 +118,17 @@ class Scheduler:
                 limit=self._queue_limit,
             )
         request.submitted = self._clock()
-        request.sequences = [Sequence(request, index) for index in range(request.sampling.n)]
+        request.sequences = [self._sequence(request, index) for index in range(request.sampling.n)]
         self._make_samplers(request)
         self._requests[request.id] = request
         self._waiting.extend(request.sequences)
         self._events.append(RequestAccepted(request.id, len(request.prompt), request.text))
+
+    def _sequence(self, request: Request, index: int) -> Sequence:
+        kept = request.sampling.stop if request.sampling.include_stop else ()
+        bytes_of = functools.partial(self._vocabulary.piece, show_control=request.show_control)
+        transcript = Transcript(request.id, index, Detokenizer(request.stop, kept), bytes_of)
+        return Sequence(request, index, transcript)
 
     def _make_samplers(self, request: Request) -> None:
         """A sampler for each sequence, or none at all when one of them is refused."""
@@ -175,32 +193,33 @@ class Scheduler:
             sequence.n_computed = self._slots.trim(slot, sequence.n_computed - (len(guess) - n_right))
 
     def _sample(self, sequence: Sequence, row: int) -> int:
-        """Draws one token from a row of logits and shows what it adds to the text."""
+        """Draws one token from a row of logits and adds it to the text."""
         assert sequence.sampler is not None
         token = sequence.sampler.sample(row)
         if self._vocabulary.is_eog(token):
-            self._finish(sequence, sequence.detokenizer.flush(), "stop")
+            self._finish(sequence, "stop")
             return token
         sequence.tokens.append(token)
-        sequence.n_unshown += 1
         if sequence.lookup is not None:
             sequence.lookup.accept(token)
-        if sequence.request.sampling.logprobs is not None:
-            self._note_logprobs(sequence, row, token, sequence.request.sampling.logprobs)
-        text = sequence.detokenizer.push(self._vocabulary.piece(token, sequence.request.show_control))
-        if sequence.detokenizer.stopped:
-            self._finish(sequence, text, "stop")
+        request, transcript = sequence.request, sequence.transcript
+        stopped = transcript.add(token)
+        if request.sampling.logprobs is not None:
+            self._note_logprobs(sequence, row, token, request.sampling.logprobs)
+        if stopped:
+            self._finish(sequence, "stop")
         elif sequence.at_limit:
-            self._finish(sequence, text + sequence.detokenizer.flush(), "length")
-        elif text:
-            self._emit(sequence, text)
+            self._finish(sequence, "length")
+        elif request.each_token:
+            self._show(sequence)
+        elif not transcript.begun:
+            self._urgent = True
         return token
 
-    def _emit(self, sequence: Sequence, text: str, reason: FinishReason | None = None) -> None:
-        n_tokens, sequence.n_unshown = sequence.n_unshown, 0
-        logprobs, sequence.logprobs = sequence.logprobs, []
-        id, index = sequence.request.id, sequence.index
-        self._events.append(Piece(id, index, text, n_tokens, reason, logprobs or None))
+    def _show(self, sequence: Sequence) -> None:
+        piece = sequence.transcript.take()
+        if piece is not None:
+            self._events.append(piece)
 
     def _note_logprobs(self, sequence: Sequence, row: int, token: int, n_top: int) -> None:
         assert sequence.sampler is not None
@@ -209,10 +228,10 @@ class Scheduler:
             for id, logprob in sequence.sampler.logprobs(row, token, n_top)
         ]
         drawn.top = top
-        sequence.logprobs.append(drawn)
+        sequence.transcript.note(drawn)
 
-    def _finish(self, sequence: Sequence, text: str, reason: FinishReason) -> None:
-        self._emit(sequence, text, reason)
+    def _finish(self, sequence: Sequence, reason: FinishReason) -> None:
+        self._events.append(sequence.transcript.finish(reason))
         self._release(sequence)
         request = sequence.request
         if request.finished:

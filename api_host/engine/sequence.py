@@ -9,17 +9,18 @@ from array import array
 from dataclasses import dataclass, field
 
 from api_host.engine.backend import Adapters, Sampler
-from api_host.engine.detokenizer import Detokenizer
 from api_host.engine.lookup import PromptLookup
+from api_host.engine.transcript import Transcript
 from api_host.errors import ContextLengthExceeded, InvalidRequest
-from api_host.generation import SamplingParams, Timings, TokenLogprob, Usage
+from api_host.generation import SamplingParams, Timings, Usage
 
 
 @dataclass
 class Request:
     """One request in tokens. ``n_ctx`` bounds prompt and answer; times are of the scheduler's clock, in seconds.
 
-    ``text`` is what Accepted tells of the prompt. ``want_tokens`` and ``show_control`` as in GenerationRequest.
+    ``text`` is what Accepted tells of the prompt. ``want_tokens``, ``show_control`` and ``each_token`` as in
+    GenerationRequest.
     """
 
     id: int
@@ -30,6 +31,7 @@ class Request:
     text: str | None = None
     want_tokens: bool = False
     show_control: bool = False
+    each_token: bool = False
     adapters: Adapters = ()
     submitted: float = 0.0
     started: float | None = None
@@ -79,10 +81,15 @@ class Sequence:
 
     ``tokens`` are prompt and answer; the first ``n_computed`` of them have their cells in ``slot``. A sequence
     that ``leader`` is set for waits until the leader has ``n_shared`` cells, and then takes a copy of them.
+
+    Args:
+        request: whose it is. ``index``: which of its choices.
+        transcript: takes its answer's tokens.
     """
 
-    def __init__(self, request: Request, index: int) -> None:
+    def __init__(self, request: Request, index: int, transcript: Transcript) -> None:
         sampling = request.sampling
+        most = min(request.n_ctx, sampling.max_length or request.n_ctx)
         self.request = request
         self.index = index
         self.tokens = array("i", request.prompt)
@@ -90,14 +97,13 @@ class Sequence:
         self.n_cached = 0
         self.slot: int | None = None
         self.sampler: Sampler | None = None
-        self.detokenizer = Detokenizer(request.stop, sampling.stop if sampling.include_stop else ())
+        self.transcript = transcript
         self.finished = False
         self.leader: Sequence | None = None
         self.n_shared = 0
-        self.n_unshown = 0
-        self.logprobs: list[TokenLogprob] = []
         self.suspect = False
         self.lookup: PromptLookup | None = None
+        self._limit = min(len(request.prompt) + sampling.max_tokens, most)
 
     @property
     def n_generated(self) -> int:
@@ -111,10 +117,8 @@ class Sequence:
     @property
     def n_left(self) -> int:
         """Tokens that may still be generated."""
-        sampling = self.request.sampling
-        most = min(self.request.n_ctx, sampling.max_length or self.request.n_ctx)
-        return min(sampling.max_tokens - self.n_generated, most - len(self.tokens))
+        return self._limit - len(self.tokens)
 
     @property
     def at_limit(self) -> bool:
-        return self.n_left <= 0
+        return len(self.tokens) >= self._limit

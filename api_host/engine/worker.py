@@ -6,7 +6,6 @@ Knows nothing of HTTP or of the hub. It ends when the host closes its end of the
 from __future__ import annotations
 
 import functools
-import select
 import signal
 import socket
 import sys
@@ -14,9 +13,7 @@ import sys
 from api_host.engine.engine import Engine
 from api_host.engine.loader import load_model
 from api_host.engine.messages import (
-    Cancel,
     FrameReader,
-    Generate,
     Load,
     Loaded,
     LoadFailed,
@@ -48,9 +45,10 @@ class Inbox:
         """
         messages: list[ToWorker] = []
         while not messages:
-            if not wait and not select.select([self._sock], [], [], 0)[0]:
+            try:
+                data = self._sock.recv(1 << 20, 0 if wait else socket.MSG_DONTWAIT)
+            except BlockingIOError:
                 break
-            data = self._sock.recv(1 << 20)
             if not data:
                 raise HostGone
             messages = [to_worker_decoder.decode(frame) for frame in self._frames.feed(data)]
@@ -71,17 +69,13 @@ def serve(sock: socket.socket) -> None:
         return
     engine = Engine(loaded, first)
     send(sock, Loaded(loaded.info))
-    outbox = Outbox(functools.partial(send, sock))
+    outbox = Outbox(engine, functools.partial(send, sock))
     messages = rest
     while True:
         for message in messages:
             engine.take(message)
-            if isinstance(message, Generate) and message.request.each_token:
-                outbox.keep_apart(message.id)
-            elif isinstance(message, Cancel):
-                outbox.forget(message.id)
         engine.step()
-        outbox.put(engine.take_events(), engine.stats, wait=engine.only_decodes)
+        outbox.after_step()
         messages = inbox.receive(wait=not engine.has_work)
 
 

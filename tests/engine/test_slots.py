@@ -6,10 +6,12 @@ from array import array
 
 import pytest
 
+from api_host.engine.detokenizer import Detokenizer
 from api_host.engine.parking import Parking
 from api_host.engine.prefixes import common_prefix
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
+from api_host.engine.transcript import Transcript
 from api_host.generation import SamplingParams
 from tests.fakes.llama import FakeLlama
 
@@ -29,9 +31,13 @@ def test_the_common_prefix_is_exact(a: list[int], b: list[int], length: int):
     assert common_prefix(array("i", a), array("i", b)) == length
 
 
+def sequence_of(request: Request) -> Sequence:
+    return Sequence(request, 0, Transcript(request.id, 0, Detokenizer(), lambda token: b"?"))
+
+
 def placed(slots: Slots, llama: FakeLlama, tokens: list[int]) -> Sequence:
     """A sequence that got its slot and whose prompt has been read."""
-    sequence = Sequence(Request(1, array("i", tokens), SamplingParams(), [], 256, 0.0), 0)
+    sequence = sequence_of(Request(1, array("i", tokens), SamplingParams(), [], 256))
     slots.place(sequence)
     slot = slots[sequence.slot]
     slot.tokens = array("i", tokens)
@@ -104,7 +110,7 @@ def parked_and_pushed_out(parking: Parking) -> tuple[Slots, FakeLlama, list[int]
 
 def test_a_chat_that_lost_its_slot_comes_back_by_a_copy():
     slots, llama, chat = parked_and_pushed_out(Parking(1000))
-    back = Sequence(Request(1, array("i", [*chat, 5, 6]), SamplingParams(), [], 256), 0)
+    back = sequence_of(Request(1, array("i", [*chat, 5, 6]), SamplingParams(), [], 256))
     slots.place(back)
     assert back.n_cached == len(chat)
     assert llama.cells[back.slot] == chat
@@ -113,7 +119,7 @@ def test_a_chat_that_lost_its_slot_comes_back_by_a_copy():
 def test_a_prefix_is_parked_only_within_the_budget_and_only_when_most_of_it_would_be_lost():
     slots, llama, chat = parked_and_pushed_out(Parking(100))
     assert llama.n_saves == 0
-    back = Sequence(Request(1, array("i", [*chat, 5]), SamplingParams(), [], 256), 0)
+    back = sequence_of(Request(1, array("i", [*chat, 5]), SamplingParams(), [], 256))
     slots.place(back)
     assert back.n_cached == 0
     llama = FakeLlama(n_slots=1)
@@ -145,6 +151,6 @@ def test_a_longer_form_of_a_chat_replaces_the_shorter_one():
 def test_parked_cells_made_with_an_adapter_serve_no_other():
     slots, _, chat = parked_and_pushed_out(Parking(1000))
     other = Request(1, array("i", [*chat, 5]), SamplingParams(), [], 256, adapters=(("a.gguf", 1.0),))
-    back = Sequence(other, 0)
+    back = sequence_of(other)
     slots.place(back)
     assert back.n_cached == 0

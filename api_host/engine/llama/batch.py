@@ -1,4 +1,4 @@
-"""A ``llama_batch`` over numpy arrays that are made once, so that filling it costs microseconds."""
+"""A ``llama_batch`` over arrays that are made once, so that filling it costs microseconds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from array import array
 from typing import Any
 
 import llama_cpp
-import numpy as np
 
 
 class TokenBatch:
@@ -17,39 +16,44 @@ class TokenBatch:
     """
 
     def __init__(self, room: int, n_ctx: int) -> None:
-        self._token = np.zeros(room, np.int32)
-        self._pos = np.zeros(room, np.int32)
-        self._n_seq = np.ones(room, np.int32)
-        self._seq = np.zeros(room, np.int32)
-        self._seq_pointers = self._seq.ctypes.data + 4 * np.arange(room, dtype=np.uint64)
-        self._outputs = np.zeros(room, np.int8)
-        self._positions = np.arange(n_ctx + 1, dtype=np.int32)
+        zeros = array("i", bytes(4 * room))
+        self._arrays = token, pos, seq, n_seq = zeros[:], zeros[:], zeros[:], array("i", [1]) * room
+        self._seq_pointers = array("Q", range(seq.buffer_info()[0], seq.buffer_info()[0] + 4 * room, 4))
+        self._outputs = (ctypes.c_int8 * room)()
+        # Views, because an array that has one is never moved, and a slice of a view is filled without a copy.
+        self._token, self._pos, self._seq = memoryview(token), memoryview(pos), memoryview(seq)
+        self._positions = memoryview(array("i", range(n_ctx + 1)))
         self.struct = llama_cpp.llama_batch(
-            token=_pointer(self._token, llama_cpp.llama_token),
-            pos=_pointer(self._pos, llama_cpp.llama_pos),
-            n_seq_id=_pointer(self._n_seq, ctypes.c_int32),
+            token=_pointer(token, llama_cpp.llama_token),
+            pos=_pointer(pos, llama_cpp.llama_pos),
+            n_seq_id=_pointer(n_seq, ctypes.c_int32),
             seq_id=_pointer(self._seq_pointers, ctypes.POINTER(llama_cpp.llama_seq_id)),
-            logits=_pointer(self._outputs, ctypes.c_int8),
+            logits=ctypes.cast(self._outputs, ctypes.POINTER(ctypes.c_int8)),
         )
+        self._n_tokens = 0
 
     def clear(self) -> None:
-        self._outputs[: self.struct.n_tokens] = 0
-        self.struct.n_tokens = 0
+        ctypes.memset(self._outputs, 0, self._n_tokens)
+        self.struct.n_tokens = self._n_tokens = 0
 
     def add(self, sequence: int, tokens: array[int], start: int) -> int:
         """Adds tokens of a sequence at positions from ``start`` on; returns the row behind the last one."""
-        begin = self.struct.n_tokens
-        end = begin + len(tokens)
-        self._token[begin:end] = tokens
-        self._pos[begin:end] = self._positions[start : start + len(tokens)]
-        self._seq[begin:end] = sequence
-        self.struct.n_tokens = end
+        begin = self._n_tokens
+        if len(tokens) == 1:
+            end = begin + 1
+            self._token[begin], self._pos[begin], self._seq[begin] = tokens[0], start, sequence
+        else:
+            end = begin + len(tokens)
+            self._token[begin:end] = memoryview(tokens)
+            self._pos[begin:end] = self._positions[start : start + len(tokens)]
+            self._seq[begin:end] = memoryview(array("i", [sequence]) * len(tokens))
+        self.struct.n_tokens = self._n_tokens = end
         return end
 
     def want_outputs(self, begin: int, end: int) -> None:
-        self._outputs[begin:end] = 1
+        ctypes.memset(ctypes.byref(self._outputs, begin), 1, end - begin)
 
 
-def _pointer(values: np.ndarray, kind: Any) -> Any:
+def _pointer(values: array[int], kind: Any) -> Any:
     """A C pointer to an array's memory; the array must outlive it."""
-    return ctypes.cast(values.ctypes.data, ctypes.POINTER(kind))
+    return ctypes.cast(values.buffer_info()[0], ctypes.POINTER(kind))

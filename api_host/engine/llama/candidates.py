@@ -15,6 +15,12 @@ import numpy as np
 _ENTRY = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 
 
+# The bindings' own gives a pointer of ctypes, which costs ten times as much to turn into an array.
+_logits_address = ctypes.CFUNCTYPE(ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int32)(
+    ctypes.cast(llama_cpp.llama_get_logits_ith, ctypes.c_void_p).value or 0
+)
+
+
 class Candidates:
     """A ``llama_token_data_array`` over the whole vocabulary."""
 
@@ -24,11 +30,17 @@ class Candidates:
         self._ids = np.arange(n_vocab, dtype=np.int32)
         self._data = ctypes.cast(self._entries.ctypes.data, llama_cpp.llama_token_data_p)
         self.struct = llama_cpp.llama_token_data_array()
+        self._rows: dict[int, np.ndarray] = {}
 
     def logits(self, context: object, row: int) -> np.ndarray:
         """The logits of a batch row, as llama.cpp left them; valid until the next decode."""
-        pointer = llama_cpp.llama_get_logits_ith(context, row)
-        return np.ctypeslib.as_array(pointer, (self._n_vocab,))
+        address = _logits_address(context, row)
+        logits = self._rows.get(address)
+        if logits is None:
+            # llama.cpp moves its buffer only when it grows: there are few addresses.
+            pointer = ctypes.cast(address, ctypes.POINTER(ctypes.c_float))
+            self._rows[address] = logits = np.ctypeslib.as_array(pointer, (self._n_vocab,))
+        return logits
 
     def fill(self, logits: np.ndarray, banned: Iterable[int] = ()) -> None:
         """All tokens again; banned ones cannot be drawn."""

@@ -76,6 +76,7 @@ class LlamaModel:
             raise LoadError(" ".join(recent_errors) or "llama.cpp gave no reason")
         self.vocab = llama_cpp.llama_model_get_vocab(self.pointer)
         self._pieces: dict[tuple[int, bool], bytes] = {}
+        self._ends: dict[int, bool] = {}
         self.metadata = self._read_metadata()
         self.n_vocab: int = llama_cpp.llama_vocab_n_tokens(self.vocab)
         self.bos: int = llama_cpp.llama_vocab_bos(self.vocab)
@@ -152,7 +153,10 @@ class LlamaModel:
         return [token for token in range(self.n_vocab) if self.is_eog(token)]
 
     def is_eog(self, token: int) -> bool:
-        return bool(llama_cpp.llama_vocab_is_eog(self.vocab, token))
+        known = self._ends.get(token)
+        if known is None:
+            self._ends[token] = known = bool(llama_cpp.llama_vocab_is_eog(self.vocab, token))
+        return known
 
     def token_text(self, token: int) -> str:
         """The token as the vocabulary writes it, control tokens included; "" for none (-1)."""
