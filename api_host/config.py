@@ -76,7 +76,7 @@ class HostConfig(BaseSettings):
     lookup: bool = False
     prefix_memory: Annotated[int, Field(ge=0)] | Auto = "auto"
     n_batch: Annotated[int, Field(ge=32, le=65_536)] | None = None
-    use_mmap: bool = True
+    use_mmap: bool | None = None
     use_mlock: bool = False
     tensor_split: (
         Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1, max_length=16)] | None

@@ -16,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from api_host.engine import memory
+from api_host.engine.huge_pages import huge_pages
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.devices import gpu_devices, supports_gpu, used_devices
 from api_host.engine.llama.model import LlamaModel, LoadError
@@ -111,7 +112,9 @@ def _load_placed(
 
 def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaContext]:
     """Model and context, or neither: what a failed try has taken is given back before the next."""
-    model = LlamaModel(load.path, load, n_gpu_layers=placement.n_gpu_layers)
+    on_gpu = placement.n_gpu_layers > 0
+    use_mmap = load.use_mmap if load.use_mmap is not None else on_gpu or not huge_pages()
+    model = LlamaModel(load.path, load, placement.n_gpu_layers, use_mmap)
     try:
         if model.has_encoder:
             raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
@@ -119,7 +122,7 @@ def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaCon
             model,
             placement.n_ctx,
             placement.n_slots,
-            load.n_batch or (GPU_BATCH if placement.n_gpu_layers else CPU_BATCH),
+            load.n_batch or (GPU_BATCH if on_gpu else CPU_BATCH),
             _n_threads(load),
             load.cache_type,
             n_outputs=1 + MOST_GUESSED if load.lookup else 1,

@@ -27,8 +27,8 @@ class Load(msgspec.Struct, tag=True):
     ``path`` is the GGUF, or the first part of a split one. ``n_gpu_layers`` None is all that fit (``use_gpu``),
     ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence, ``cache_type``
     that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text. ``n_batch``
-    None is 512 on a CPU and 2048 on a GPU; ``prefix_memory`` None is a tenth of what is free. The rest:
-    HostConfig.
+    None is 512 on a CPU and 2048 on a GPU; ``prefix_memory`` None is a tenth of what is free; ``use_mmap`` None
+    reads the file into huge pages on a CPU that has them, and maps it elsewhere. The rest: HostConfig.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Load(msgspec.Struct, tag=True):
     lookup: bool = False
     prefix_memory: int | None = None
     n_batch: int | None = None
-    use_mmap: bool = True
+    use_mmap: bool | None = None
     use_mlock: bool = False
     tensor_split: list[float] | None = None
     main_gpu: int | None = None

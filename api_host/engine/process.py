@@ -46,9 +46,11 @@ from api_host.generation import GenerationRequest
 log = logging.getLogger(__name__)
 
 STDERR_LINES = 30
-# How long llama.cpp's threads spin for each other (libgomp's default is 300 times longer). On an idle machine it
-# makes no difference; beside a busy process a step is more than ten times shorter (docs/performance.md).
-_PATIENCE = {"GOMP_SPINCOUNT": "1000"}
+# How long llama.cpp's threads spin for each other: a little longer than what happens between two decodes takes.
+# libgomp's default is 30 times as long, so that threads without a core could not be told from busy ones (threads.py).
+_PATIENCE = {"GOMP_SPINCOUNT": "10000"}
+# glibc's malloc then asks for huge pages wherever it maps memory (huge_pages.py); it reads this when a process starts.
+_HUGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class Worker:
@@ -266,4 +268,4 @@ def _environment() -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name not in secrets}
     # Without GGML_NO_BACKTRACE an abort runs a debugger for seconds and buries its reason.
     own = {"PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1", "GGML_NO_BACKTRACE": "1"}
-    return {**_PATIENCE, **kept, **own}
+    return {**_PATIENCE, **_HUGE_PAGES, **kept, **own}

@@ -7,7 +7,9 @@ another's idle cells. Knows nothing of requests, of sampling or of who uses whic
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Iterable
+from typing import Any
 
 import llama_cpp
 
@@ -16,6 +18,7 @@ from api_host.engine.llama.adapters import LlamaAdapters
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
+from api_host.engine.threads import Threads
 from api_host.gguf_header import CacheType
 
 _GGML_TYPES: dict[CacheType, int] = {
@@ -32,7 +35,7 @@ class LlamaContext:
         model: stays alive as long as the context.
         n_ctx: tokens a slot; ``n_slots`` sequences run at once.
         n_batch: the most tokens in one decode.
-        n_threads: threads of llama.cpp.
+        n_threads: threads of llama.cpp; on a CPU fewer as long as other processes take its cores.
         cache_type: type of the KV cache's values.
         n_outputs: rows of logits that a slot may ask for in one decode.
         rope_freq_base: of the rotary positions; None is the model's own. ``rope_freq_scale`` likewise.
@@ -53,18 +56,10 @@ class LlamaContext:
         rope_freq_base: float | None = None,
         rope_freq_scale: float | None = None,
     ) -> None:
-        params = llama_cpp.llama_context_default_params()
-        params.n_ctx = n_ctx * n_slots
-        params.n_seq_max = n_slots
-        params.n_batch = max(n_batch, n_slots * n_outputs)
+        params = _params(n_ctx, n_slots, max(n_batch, n_slots * n_outputs), n_threads, cache_type)
         params.n_outputs_max = n_slots * n_outputs
-        params.n_threads = params.n_threads_batch = n_threads
-        params.kv_unified = False
-        params.type_k = params.type_v = _GGML_TYPES[cache_type]
         params.rope_freq_base = rope_freq_base or 0.0
         params.rope_freq_scale = rope_freq_scale or 0.0
-        params.swa_full = False
-        params.no_perf = True
         recent_errors.clear()
         self.pointer = llama_cpp.llama_init_from_model(model.pointer, params)
         if not self.pointer:
@@ -80,6 +75,8 @@ class LlamaContext:
         self.candidates = Candidates(model.n_vocab)
         self.adapters = LlamaAdapters(model)
         self._in_use: Adapters = ()
+        # Beside a GPU the threads of the CPU wait for it, and how busy they are says nothing.
+        self._threads = Threads(1 if model.n_gpu_layers else n_threads)
 
     @property
     def makes_text(self) -> bool:
@@ -103,9 +100,16 @@ class LlamaContext:
             end = batch.add(span.slot, span.tokens, span.start)
             span.row = end - span.n_outputs
             batch.want_outputs(span.row, end)
+        started, cpu_started = time.monotonic(), time.process_time()
         code = llama_cpp.llama_decode(self.pointer, batch.struct)
         if code != 0:
             raise DecodeFailed(code)
+        # On a GPU a decode is only begun by now.
+        llama_cpp.llama_synchronize(self.pointer)
+        now = time.monotonic()
+        threads = self._threads
+        if threads.observe(now, now - started, time.process_time() - cpu_started):
+            llama_cpp.llama_set_n_threads(self.pointer, threads.n, threads.n)
 
     def clear(self, slot: int) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
@@ -144,3 +148,16 @@ class LlamaContext:
         if self.pointer:
             llama_cpp.llama_free(self.pointer)
             self.pointer = None
+
+
+def _params(n_ctx: int, n_slots: int, n_batch: int, n_threads: int, cache_type: CacheType) -> Any:
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx = n_ctx * n_slots
+    params.n_seq_max = n_slots
+    params.n_batch = n_batch
+    params.n_threads = params.n_threads_batch = n_threads
+    params.kv_unified = False
+    params.type_k = params.type_v = _GGML_TYPES[cache_type]
+    params.swa_full = False
+    params.no_perf = True
+    return params

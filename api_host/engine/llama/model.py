@@ -51,19 +51,21 @@ class LlamaModel:
 
     Args:
         path: the GGUF, or the first part of a split one.
-        load: how its weights get into memory, and on which GPUs; None is llama.cpp's own way.
+        load: whether its weights are locked into memory, and on which GPUs they are; None is llama.cpp's own way.
+        use_mmap: whether they are mapped into memory instead of read.
         n_gpu_layers: layers on the GPU; -1 is all of them.
 
     Raises:
         LoadError: llama.cpp refused the file; some bad files make it abort the process instead.
     """
 
-    def __init__(self, path: str, load: Load | None = None, n_gpu_layers: int = 0) -> None:
+    def __init__(
+        self, path: str, load: Load | None = None, n_gpu_layers: int = 0, use_mmap: bool = True
+    ) -> None:
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = n_gpu_layers
-        if load is not None:
-            params.load_mode = _LOAD_MODES[load.use_mmap, load.use_mlock]
+        params.n_gpu_layers = self.n_gpu_layers = n_gpu_layers
+        params.load_mode = _LOAD_MODES[use_mmap, load is not None and load.use_mlock]
         if load is not None and load.main_gpu is not None:
             params.split_mode, params.main_gpu = llama_cpp.LLAMA_SPLIT_MODE_NONE, load.main_gpu
         elif load is not None and load.tensor_split is not None:
