@@ -1,7 +1,8 @@
 """Memory of a server above its model and KV cache, on Linux.
 
 Every mapping of the server's processes counts with its proportional share (PSS of ``/proc/PID/smaps``, see proc(5)),
-save those of the model's file; the KV cache, whose size follows from the model and the context, is taken off.
+save those of the model's file; the KV cache, whose size follows from the model and the context, is taken off, and the
+file's size where nobody maps it: then its weights lie in memory of the process's own.
 """
 
 from __future__ import annotations
@@ -40,16 +41,19 @@ class Memory:
         setting = self.setting(ground)
         with warm_server(server, ground, setting) as running:
             answers = ask(running, asked)
-            resident = sum(resident_bytes(pid, ground.model) for pid in running.pids)
-            n_processes = len(running.pids)
+            maps = [Path(f"/proc/{pid}/smaps").read_text() for pid in running.pids]
         n_slots = 1 if server.name == BINDINGS else setting.slots
+        resident = above_model(maps, ground.model)
         above = resident - ground.kv_bytes_per_token * setting.ctx * n_slots
-        return Measured({"above_mb": above / MB, "n_processes": n_processes}, answers)
+        return Measured({"above_mb": above / MB, "n_processes": len(maps)}, answers)
 
 
-def resident_bytes(pid: int, model: Path) -> int:
-    """PSS of a process without what it maps of ``model``."""
-    return pss_without(Path(f"/proc/{pid}/smaps").read_text(), str(model.resolve()))
+def above_model(maps: list[str], model: Path) -> int:
+    """PSS of several processes, by the text of their smaps files, without the weights of ``model``."""
+    file = str(model.resolve())
+    total = sum(pss_without(smaps, file) for smaps in maps)
+    is_mapped = any(line.endswith(file) for smaps in maps for line in smaps.splitlines())
+    return total if is_mapped else total - model.stat().st_size
 
 
 def pss_without(smaps: str, file: str) -> int:

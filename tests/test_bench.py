@@ -13,7 +13,7 @@ from bench.asking import Asked, answered, request
 from bench.figures import gaps_within, percentile, ratio_of_pairs
 from bench.load import Load, LoadFailed, http_post
 from bench.marks import MARKS
-from bench.memory import pss_without
+from bench.memory import above_model, pss_without
 from bench.report import BEGIN, END, insert, render
 from bench.results import Results, Run, Sample, TextCheck
 from bench.servers import HOST, LLAMA_SERVER, ApiHostServer, LlamaServer
@@ -256,3 +256,12 @@ def test_memory_counts_every_mapping_but_the_models() -> None:
         "7f04-7f05 r-xp 00000000 08:01 13   /usr/lib/libc.so\nRss:  30 kB\nPss:  3 kB\n"
     )
     assert pss_without(smaps, "/models/a b.gguf") == 63 * 1024
+
+
+def test_weights_that_nobody_maps_are_taken_off_by_the_size_of_their_file(tmp_path: Path) -> None:
+    model = tmp_path / "a.gguf"
+    model.write_bytes(bytes(10 * 1024))
+    anonymous = "7f00-7f10 rw-p 00000000 00:00 0\nPss:                 64 kB\n"
+    mapped = f"7f20-7f30 r--p 00000000 00:00 7 {model.resolve()}\nPss:                  8 kB\n"
+    assert above_model([anonymous, anonymous], model) == 118 * 1024
+    assert above_model([anonymous + mapped, anonymous], model) == 128 * 1024
