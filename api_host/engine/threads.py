@@ -9,8 +9,8 @@ Knows times, nothing of what was decoded.
 
 from __future__ import annotations
 
-# Steps of n threads take processor time of up to n times their duration; below this share of it, fewer threads would have
-# done as much. (Two threads with two cores to themselves were seen to take 0.65 to 0.95, with one core 0.5.)
+# Steps of n threads take processor time of up to n times their duration; below this share of it, fewer threads would
+# have done as much. (Two threads with two cores to themselves were seen to take 0.65 to 0.95, with one core 0.5.)
 CROWDED = 0.55
 # Seconds of steps that a judgement is based on.
 WINDOW_S = 0.1
