@@ -30,8 +30,8 @@ def test_prefill_adapts_to_its_measured_speed_and_to_the_crowd():
     budget = PrefillBudget(512)
     assert budget.tokens(n_decoding=0, n_prefilling=1) == 128
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=0.2)
-    assert budget.tokens(n_decoding=4, n_prefilling=1) == 100
-    assert budget.tokens(n_decoding=2, n_prefilling=6) == 300
-    assert budget.tokens(n_decoding=0, n_prefilling=1) == 375
+    assert budget.tokens(n_decoding=4, n_prefilling=1) == 65
+    assert budget.tokens(n_decoding=2, n_prefilling=6) == 321
+    assert budget.tokens(n_decoding=0, n_prefilling=1) == 320
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=100.0)
     assert budget.tokens(n_decoding=1, n_prefilling=1) == 32
