@@ -21,6 +21,10 @@ MIN_COPIED = 16
 MIN_AWAITED = 32
 MIN_PARKED = 128
 
+# No more tokens than these are given up for a row of running slots without a gap: a gap costs one more pass over the
+# weights for every token of an answer.
+MIN_KEPT = 64
+
 
 @dataclass(eq=False)
 class Slot:
@@ -168,15 +172,24 @@ class Slots:
     def _target(self, common: dict[int, int], length: int) -> Slot:
         """The idle slot to use: the one by which the fewest tokens are lost, or have to be read or copied again.
 
-        What is lost counts half as much for each time that all slots were used since.
+        What is lost counts half as much for each time that all slots were used since. Slots by which little is lost,
+        however old, are equal; beside running ones also those by which little more than the least is lost. Of equal
+        ones the first counts that closes the row of running ones.
         """
-
-        def cost(slot: Slot) -> float:
+        if len(self.idle) == 1:
+            return self.idle[0]
+        first = next((slot.id for slot in self._all if slot.sequence is not None), 0)
+        row = self.idle[first:] + self.idle[:first][::-1]
+        little, more = (MIN_KEPT, MIN_KEPT) if len(row) < len(self._all) else (MIN_COPIED, 0)
+        costs: list[float] = []
+        for slot in row:
             kept = self._usable(slot, common.get(slot.id, 0))
-            discount = 2.0 ** ((slot.used - self._clock) / len(self._all))
-            return self._lost(slot, kept) * discount + min(MIN_COPIED, length - kept)
-
-        return min(self.idle, key=cost)
+            lost, again = self._lost(slot, kept), min(MIN_COPIED, length - kept)
+            if lost + again <= little:
+                return slot
+            costs.append(lost * 2.0 ** ((slot.used - self._clock) / len(self._all)) + again)
+        most = min(costs) + more
+        return next(slot for slot, cost in zip(row, costs, strict=True) if cost <= most)
 
     def _lost(self, slot: Slot, kept: int) -> int:
         """How many tokens that no other slot has are lost beyond those kept.

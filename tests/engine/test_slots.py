@@ -6,11 +6,12 @@ from array import array
 
 from api_host.engine.detokenizer import Detokenizer
 from api_host.engine.parking import Parking
+from api_host.engine.scheduler import Scheduler
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
 from api_host.engine.transcript import Transcript
 from api_host.generation import SamplingParams
-from tests.fakes.llama import FakeLlama
+from tests.fakes.llama import FakeLlama, FakeSampler
 
 
 def sequence_of(request: Request) -> Sequence:
@@ -153,6 +154,34 @@ def test_a_parked_prefix_comes_back_although_the_slots_own_would_push_it_out():
     assert llama.n_saves == 2
 
 
+def test_short_prompts_close_the_row_of_running_slots_and_leave_a_long_prefix_alone():
+    llama = FakeLlama(n_slots=6)
+    slots = Slots(llama, Parking(0))
+    running = [placed(slots, llama, [i] * n) for i, n in ((1, 10), (2, 200), (3, 10), (4, 10), (5, 10))]
+    for sequence in running[1:4]:
+        slots.release(sequence)
+    assert [placed(slots, llama, [i] * 10).slot for i in (6, 7, 8)] == [2, 3, 5]
+    assert len(slots[1].tokens) == 200
+
+
+def test_a_row_of_running_slots_grows_upwards_and_then_downwards():
+    llama = FakeLlama(n_slots=5)
+    slots = Slots(llama, Parking(0))
+    running = [placed(slots, llama, [i] * 10) for i in range(1, 6)]
+    for i in (0, 1, 3, 4):
+        slots.release(running[i])
+    assert [placed(slots, llama, [i] * 10).slot for i in range(6, 10)] == [3, 4, 1, 0]
+
+
+def test_the_row_goes_before_a_little_more_that_is_lost_and_not_before_much():
+    llama = FakeLlama(n_slots=4)
+    slots = Slots(llama, Parking(0))
+    running = [placed(slots, llama, [i] * n) for i, n in ((1, 10), (2, 250), (3, 120), (4, 100))]
+    for sequence in running[1:]:
+        slots.release(sequence)
+    assert placed(slots, llama, [5] * 10).slot == 2
+
+
 def test_a_prompt_that_begins_like_several_chats_pushes_out_none_where_a_slot_is_empty():
     llama = FakeLlama(n_slots=4)
     slots = Slots(llama, Parking(0))
@@ -164,3 +193,31 @@ def test_a_prompt_that_begins_like_several_chats_pushes_out_none_where_a_slot_is
     slots.place(another)
     assert another.n_cached == 100
     assert [slots[i].tokens.tolist() for i in (0, 1)] == chats
+
+
+def test_a_long_prefix_stays_however_many_short_prompts_follow():
+    llama = FakeLlama(n_slots=4)
+    slots = Slots(llama, Parking(0))
+    slots.release(placed(slots, llama, [1] * 200))
+    for i in range(2, 100):
+        slots.release(placed(slots, llama, [i] * 10))
+    assert len(slots[0].tokens) == 200
+
+
+def test_short_prompts_one_after_another_run_in_slots_without_a_gap():
+    llama = FakeLlama(n_slots=16)
+    scheduler = Scheduler(llama, llama, lambda params, prompt, index: FakeSampler(llama))
+    before = 0
+    for n_at_once, most in ((16, 16), (4, 300)):
+        before, n_submitted = len(llama.batches), 0
+        while n_submitted < most or scheduler.has_work:
+            if n_submitted < most and scheduler.stats.n_running + scheduler.stats.n_waiting < n_at_once:
+                prompt = array("i", [1, 2, 3, 4, 5, 6, 7, 8, n_submitted % 50, 9])
+                params = SamplingParams(max_tokens=3 + n_submitted * 7 % 20)
+                scheduler.submit(Request(n_submitted, prompt, params, [], 256))
+                n_submitted += 1
+            else:
+                scheduler.step()
+    full = [[span.slot for span in batch] for batch in llama.batches[before:] if len(batch) == 4]
+    assert len(full) > 500
+    assert all(slots == list(range(slots[0], slots[0] + 4)) for slots in full)
