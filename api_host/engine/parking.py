@@ -9,15 +9,17 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 from api_host.engine.backend import Adapters, State
-from api_host.engine.prefixes import common_prefix
+from api_host.engine.prefixes import Prefixes
 
 
-@dataclass
+@dataclass(eq=False)
 class Parked:
-    """The cells of ``tokens``, made with ``adapters``, as ``state``."""
+    """The cells of ``tokens``, made with ``adapters``, as ``state``; ``number`` is its name among the parked."""
 
+    number: int
     tokens: array[int]
     adapters: Adapters
     state: State
@@ -32,11 +34,10 @@ class Parking:
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
-        self._parked: list[Parked] = []  # the longest unused first
-
-    @property
-    def n_bytes(self) -> int:
-        return sum(len(parked.state) for parked in self._parked)
+        self._parked: dict[int, Parked] = {}  # the longest unused first
+        self._prefixes = Prefixes()
+        self._numbers = count()
+        self.n_bytes = 0
 
     def park(self, tokens: array[int], adapters: Adapters, size: int, save: Callable[[], State]) -> bool:
         """Keeps a prefix; those that it contains are no longer needed.
@@ -47,26 +48,31 @@ class Parking:
         """
         if size > self._budget:
             return False
-        self._parked = [
-            parked
-            for parked in self._parked
-            if parked.adapters != adapters or common_prefix(parked.tokens, tokens) < len(parked.tokens)
+        alike = [
+            (self._parked[number], length) for number, length in self._prefixes.nearest(tokens, adapters)
         ]
+        for parked, length in alike:
+            if length == len(parked.tokens):
+                self.take(parked)
         while self._parked and self.n_bytes + size > self._budget:
-            del self._parked[0]
-        self._parked.append(Parked(tokens[:], adapters, save()))
+            self.take(next(iter(self._parked.values())))
+        parked = Parked(next(self._numbers), tokens[:], adapters, save())
+        self._parked[parked.number] = parked
+        self._prefixes.put(parked.number, tokens, adapters)
+        self.n_bytes += len(parked.state)
         return True
 
-    def best(self, usable: Callable[[array[int], Adapters], int]) -> tuple[Parked | None, int]:
-        """The prefix of which ``usable`` says the most, and how much that is."""
-        best, most = None, 0
-        for parked in self._parked:
-            length = usable(parked.tokens, parked.adapters)
-            if length > most:
-                best, most = parked, length
-        return best, most
+    def best(self, tokens: array[int], adapters: Adapters, whole: bool = False) -> tuple[Parked | None, int]:
+        """The prefix that has the most in common with ``tokens``, and how much; ``whole``: all of it, or none."""
+        for number, length in self._prefixes.nearest(tokens, adapters):
+            parked = self._parked[number]
+            if not whole or length == len(parked.tokens):
+                return parked, length
+        return None, 0
 
     def take(self, parked: Parked) -> State:
         """The state of a prefix, which leaves: a slot holds it from now on."""
-        self._parked.remove(parked)
+        del self._parked[parked.number]
+        self._prefixes.drop(parked.number)
+        self.n_bytes -= len(parked.state)
         return parked.state

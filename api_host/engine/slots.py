@@ -7,11 +7,12 @@ nothing of batches, sampling or text.
 from __future__ import annotations
 
 from array import array
+from bisect import insort
 from dataclasses import dataclass, field
 
 from api_host.engine.backend import Adapters, Backend
 from api_host.engine.parking import Parked, Parking
-from api_host.engine.prefixes import common_prefix
+from api_host.engine.prefixes import Prefixes
 from api_host.engine.sequence import Sequence
 
 # Below these numbers of tokens a prefill is cheaper than a copy, than waiting for another sequence's prefill, or than
@@ -20,8 +21,12 @@ MIN_COPIED = 16
 MIN_AWAITED = 32
 MIN_PARKED = 128
 
+# No more tokens than these are given up for a row of running slots without a gap: a gap costs one more pass over the
+# weights for every token of an answer.
+MIN_KEPT = 64
 
-@dataclass
+
+@dataclass(eq=False)
 class Slot:
     """``tokens`` are those whose cells it holds, made with ``adapters``; ``sequence`` is who runs in it.
 
@@ -45,7 +50,7 @@ class Match:
 
 
 class Slots:
-    """All slots of one backend.
+    """All slots of one backend; ``idle`` are those in which nobody runs, by their ids.
 
     Args:
         backend: has the cells.
@@ -56,14 +61,14 @@ class Slots:
         self._backend = backend
         self._parking = parking
         self._all = [Slot(i) for i in range(backend.n_slots)]
+        self.idle = list(self._all)
+        # The cells of idle slots and the prompts of running ones. What these generate counts from their end on, so
+        # that a decoded token costs nothing here.
+        self._prefixes = Prefixes()
         self._clock = 0
 
     def __getitem__(self, slot_id: int) -> Slot:
         return self._all[slot_id]
-
-    @property
-    def idle(self) -> list[Slot]:
-        return [slot for slot in self._all if slot.sequence is None]
 
     @property
     def n_cells(self) -> int:
@@ -71,25 +76,26 @@ class Slots:
 
     def place(self, sequence: Sequence) -> None:
         """Gives a sequence an idle slot, and the longest common prefix that any slot holds or is about to hold."""
-        match = self._best_match(sequence)
-        parked, n_parked = self._parking.best(lambda tokens, made: self._serves(tokens, made, sequence))
-        if parked is not None and n_parked >= (match.length if match else 0) + MIN_PARKED:
-            slot = self._least_valuable(self.idle)
-            slot.sequence, sequence.slot = sequence, slot.id
-            self._park(slot, 0)
-            self._unpark(slot, parked, n_parked)
-            sequence.n_computed = sequence.n_cached = len(slot.tokens)
-            return
-        slot = self._target(match)
+        common = self._common(sequence)
+        match = self._best_match(common)
+        length = match.length if match else 0
+        parked = self._best_parked(sequence, length + MIN_PARKED)
+        leader = match.slot.sequence if match and match.awaited and not parked else None
+        # Cells that come from elsewhere as a whole leave none of a slot's own.
+        slot = self._target({} if parked or leader else common, length)
         slot.sequence, sequence.slot = sequence, slot.id
-        if match is not None and match.awaited:
-            sequence.leader, sequence.n_shared = match.slot.sequence, match.length
+        self.idle.remove(slot)
+        if parked:
+            self._unpark(slot, *parked)
+        elif leader:
+            sequence.leader, sequence.n_shared = leader, length
             self._park(slot, 0)
             self.clear(slot)
-            slot.adapters = sequence.request.adapters
         else:
-            self._fill(slot, sequence, match)
+            self._fill(slot, sequence, match, common)
+        slot.adapters = sequence.request.adapters
         sequence.n_computed = sequence.n_cached = len(slot.tokens)
+        self._prefixes.put(slot.id, sequence.tokens, slot.adapters)
 
     def take_shared(self, sequence: Sequence) -> bool:
         """Ends the waiting for a leader: takes its cells once they are there, or what there is if it has gone."""
@@ -99,7 +105,8 @@ class Slots:
             return False
         sequence.leader = None
         slot = self._all[sequence.slot]
-        self._fill(slot, sequence, self._best_match(sequence, now=True))
+        common = self._common(sequence)
+        self._fill(slot, sequence, self._best_match(common, now=True), common)
         sequence.n_computed = sequence.n_cached = len(slot.tokens)
         return True
 
@@ -110,6 +117,8 @@ class Slots:
         slot = self._all[sequence.slot]
         self._clock += 1
         slot.sequence, slot.used, sequence.slot = None, self._clock, None
+        insort(self.idle, slot, key=lambda slot: slot.id)
+        self._prefixes.put(slot.id, slot.tokens, slot.adapters)
 
     def trim(self, slot: Slot, length: int) -> int:
         """Keeps the first ``length`` cells of a slot where the model can, else none; returns how many are left."""
@@ -121,96 +130,102 @@ class Slots:
         self._backend.clear(slot.id)
         slot.tokens = array("i")
 
-    def _serves(self, tokens: array[int], adapters: Adapters, sequence: Sequence) -> int:
-        """How many cells of ``tokens`` serve a sequence; one token is always left to be decoded for its logits."""
-        if adapters != sequence.request.adapters:
-            return 0
-        prompt = sequence.tokens
-        length = min(len(prompt) - 1, common_prefix(prompt, tokens))
-        return length if self._backend.can_trim or length == len(tokens) else 0
+    def _common(self, sequence: Sequence) -> dict[int, int]:
+        """What other slots have in common with a prompt, by their ids, the most first.
 
-    def _usable(self, slot: Slot, sequence: Sequence) -> int:
-        return self._serves(slot.tokens, slot.adapters, sequence)
+        One token is always left to be decoded for its logits.
+        """
+        common = dict(self._prefixes.nearest(sequence.tokens[:-1], sequence.request.adapters))
+        if sequence.slot is not None:
+            common.pop(sequence.slot, None)
+        return common
+
+    def _usable(self, slot: Slot, length: int) -> int:
+        """How many of a slot's cells serve a prompt with which it has ``length`` tokens in common."""
+        there = min(length, len(slot.tokens))
+        return there if self._backend.can_trim or there == len(slot.tokens) else 0
+
+    def _best_match(self, common: dict[int, int], now: bool = False) -> Match | None:
+        """The longest prefix; cells that are there win over awaited ones that save little more."""
+        here, awaited = None, None
+        for slot_id, length in common.items():
+            if here is not None and length <= here.length:
+                break
+            slot = self._all[slot_id]
+            usable = self._usable(slot, length)
+            if usable > (here.length if here else 0):
+                here = Match(slot, usable)
+            if slot.sequence is not None and awaited is None and self._backend.can_trim and not now:
+                awaited = Match(slot, length, awaited=True)
+        if awaited and awaited.length >= (here.length if here else 0) + MIN_AWAITED:
+            return awaited
+        return here
+
+    def _best_parked(self, sequence: Sequence, least: int) -> tuple[Parked, int] | None:
+        """The parked prefix that serves a sequence most, where that is at least ``least`` tokens."""
+        if len(sequence.tokens) <= least:
+            return None
+        whole = not self._backend.can_trim
+        parked, length = self._parking.best(sequence.tokens[:-1], sequence.request.adapters, whole)
+        return (parked, length) if parked is not None and length >= least else None
+
+    def _target(self, common: dict[int, int], length: int) -> Slot:
+        """The idle slot to use: the one by which the fewest tokens are lost, or have to be read or copied again.
+
+        What is lost counts half as much for each time that all slots were used since. Slots by which little is lost,
+        however old, are equal; beside running ones also those by which little more than the least is lost. Of equal
+        ones the first counts that closes the row of running ones.
+        """
+        if len(self.idle) == 1:
+            return self.idle[0]
+        first = next((slot.id for slot in self._all if slot.sequence is not None), 0)
+        row = self.idle[first:] + self.idle[:first][::-1]
+        little, more = (MIN_KEPT, MIN_KEPT) if len(row) < len(self._all) else (MIN_COPIED, 0)
+        costs: list[float] = []
+        for slot in row:
+            kept = self._usable(slot, common.get(slot.id, 0))
+            lost, again = self._lost(slot, kept), min(MIN_COPIED, length - kept)
+            if lost + again <= little:
+                return slot
+            costs.append(lost * 2.0 ** ((slot.used - self._clock) / len(self._all)) + again)
+        most = min(costs) + more
+        return next(slot for slot, cost in zip(row, costs, strict=True) if cost <= most)
+
+    def _lost(self, slot: Slot, kept: int) -> int:
+        """How many tokens that no other slot has are lost beyond those kept.
+
+        None when the prompt goes on from the most of a text that only this slot has: it is the text's new form.
+        """
+        beyond, own = len(slot.tokens) - kept, self._prefixes.n_own(slot.id)
+        return 0 if beyond <= kept and beyond < own else min(beyond, own)
 
     def _park(self, slot: Slot, kept: int) -> None:
         """Keeps what a slot is about to lose, where most of it would be lost, and nobody else has it."""
         lost = len(slot.tokens) - kept
-        if lost < MIN_PARKED or 2 * lost < len(slot.tokens) or self._n_own(slot) < MIN_PARKED:
+        if lost < MIN_PARKED or 2 * lost < len(slot.tokens) or self._prefixes.n_own(slot.id) < MIN_PARKED:
             return
         size = self._backend.state_size(slot.id)
         self._parking.park(slot.tokens, slot.adapters, size, lambda: self._backend.save(slot.id))
 
     def _unpark(self, slot: Slot, parked: Parked, length: int) -> None:
-        """Puts a parked prefix into a slot, down to ``length`` tokens."""
+        """Puts a parked prefix into a slot, down to ``length`` tokens, before the slot's own could push it out."""
+        state = self._parking.take(parked)
+        self._park(slot, 0)
         self.clear(slot)
-        slot.adapters = parked.adapters
-        if self._backend.restore(slot.id, self._parking.take(parked)):
+        if self._backend.restore(slot.id, state):
             slot.tokens = parked.tokens
             self.trim(slot, length)
         else:
             self.clear(slot)
 
-    def _n_own(self, slot: Slot) -> int:
-        """The tokens of a slot that no other slot begins with."""
-        others = [
-            common_prefix(slot.tokens, other.tokens)
-            for other in self._all
-            if other is not slot and other.adapters == slot.adapters
-        ]
-        return len(slot.tokens) - max(others, default=0)
-
-    def _best_match(self, sequence: Sequence, now: bool = False) -> Match | None:
-        """The longest prefix; cells that are there win over awaited ones that save little more."""
-        prompt = sequence.tokens
-        here = Match(self._all[0], 0)
-        awaited = Match(self._all[0], 0, awaited=True)
-        for slot in self._all:
-            if slot.sequence is sequence:
-                continue
-            here = max(here, Match(slot, self._usable(slot, sequence)), key=lambda match: match.length)
-            running = slot.sequence
-            if running is not None and self._backend.can_trim and not now:
-                if running.request.adapters != sequence.request.adapters:
-                    continue
-                length = min(len(prompt) - 1, common_prefix(prompt, running.tokens))
-                awaited = max(awaited, Match(slot, length, awaited=True), key=lambda match: match.length)
-        if awaited.length >= here.length + MIN_AWAITED:
-            return awaited
-        return here if here.length else None
-
-    def _target(self, match: Match | None) -> Slot:
-        """The idle slot to use: the match's own when little of it is lost, else the least valuable."""
-        idle = self.idle
-        if match is None or match.slot.sequence is not None:
-            return self._least_valuable(idle)
-        lost = len(match.slot.tokens) - match.length
-        if lost <= match.length or idle == [match.slot]:
-            return match.slot
-        return self._least_valuable([slot for slot in idle if slot is not match.slot])
-
-    def _least_valuable(self, idle: list[Slot]) -> Slot:
-        """An empty slot, the lowest first (neighbours share one pass over the weights), or the one worth least.
-
-        A slot is worth the tokens that no other has, half as much for each time that all slots were used since.
-        """
-
-        def value(slot: Slot) -> tuple[float, int, int]:
-            age = (self._clock - slot.used) / len(self._all)
-            return self._n_own(slot) * 2.0**-age, slot.used, slot.id
-
-        return min(idle, key=lambda slot: (bool(slot.tokens), value(slot)))
-
-    def _fill(self, slot: Slot, sequence: Sequence, match: Match | None) -> None:
+    def _fill(self, slot: Slot, sequence: Sequence, match: Match | None, common: dict[int, int]) -> None:
         """Leaves in ``slot`` a prefix of the prompt: the match's cells by copy, or what it holds itself."""
-        prompt = sequence.tokens
-        own = self._usable(slot, sequence)
+        own = self._usable(slot, common.get(slot.id, 0))
         self._park(slot, own)
-        slot.adapters = sequence.request.adapters
         if match and match.slot is not slot and match.length >= own + MIN_COPIED:
             kept = self._backend.copy(match.slot.id, slot.id, match.length)
-            slot.tokens = prompt[:kept]
+            slot.tokens = sequence.tokens[:kept]
         elif own:
-            kept = self._backend.trim(slot.id, own)
-            slot.tokens = prompt[:kept]
+            self.trim(slot, own)
         elif slot.tokens:
             self.clear(slot)

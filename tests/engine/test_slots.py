@@ -4,31 +4,14 @@ from __future__ import annotations
 
 from array import array
 
-import pytest
-
 from api_host.engine.detokenizer import Detokenizer
 from api_host.engine.parking import Parking
-from api_host.engine.prefixes import common_prefix
+from api_host.engine.scheduler import Scheduler
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
 from api_host.engine.transcript import Transcript
 from api_host.generation import SamplingParams
-from tests.fakes.llama import FakeLlama
-
-
-@pytest.mark.parametrize(
-    ("a", "b", "length"),
-    [
-        ([], [], 0),
-        ([1], [], 0),
-        ([1, 2, 3], [1, 2, 3], 3),
-        ([1, 2, 3], [1, 2], 2),
-        ([9, 2, 3], [1, 2, 3], 0),
-        (list(range(5000)), [*range(4321), -1, *range(600)], 4321),
-    ],
-)
-def test_the_common_prefix_is_exact(a: list[int], b: list[int], length: int):
-    assert common_prefix(array("i", a), array("i", b)) == length
+from tests.fakes.llama import FakeLlama, FakeSampler
 
 
 def sequence_of(request: Request) -> Sequence:
@@ -76,6 +59,15 @@ def test_a_prompt_that_goes_on_from_a_slot_stays_in_it():
     assert following.slot == 1
     assert following.n_cached == 30
     assert llama.n_copies == 0
+
+
+def test_a_chat_whose_end_is_told_otherwise_stays_in_its_slot():
+    llama = FakeLlama(n_slots=3)
+    slots = Slots(llama, Parking(0))
+    chat = list(range(1, 61)) * 2
+    slots.release(placed(slots, llama, chat))
+    following = placed(slots, llama, [*chat[:80], 99, 98])
+    assert (following.slot, following.n_cached, llama.n_copies) == (0, 80, 0)
 
 
 def test_a_long_prefix_outlives_short_ones_that_came_later():
@@ -135,9 +127,7 @@ def test_the_budget_holds_and_the_longest_unused_goes_first():
         tokens = array("i", [i] * 200)
         assert parking.park(tokens, (), 200, lambda i=i: [i] * 200)
         assert parking.n_bytes <= 500
-    lengths = [
-        parking.best(lambda tokens, made, i=i: len(tokens) if tokens[0] == i else 0)[1] for i in range(5)
-    ]
+    lengths = [parking.best(array("i", [i] * 200), ())[1] for i in range(5)]
     assert lengths == [0, 0, 0, 200, 200]
 
 
@@ -154,3 +144,80 @@ def test_parked_cells_made_with_an_adapter_serve_no_other():
     back = sequence_of(other)
     slots.place(back)
     assert back.n_cached == 0
+
+
+def test_a_parked_prefix_comes_back_although_the_slots_own_would_push_it_out():
+    slots, llama, chat = parked_and_pushed_out(Parking(200))
+    back = sequence_of(Request(1, array("i", [*chat, 5, 6]), SamplingParams(), [], 256))
+    slots.place(back)
+    assert back.n_cached == len(chat)
+    assert llama.n_saves == 2
+
+
+def test_short_prompts_close_the_row_of_running_slots_and_leave_a_long_prefix_alone():
+    llama = FakeLlama(n_slots=6)
+    slots = Slots(llama, Parking(0))
+    running = [placed(slots, llama, [i] * n) for i, n in ((1, 10), (2, 200), (3, 10), (4, 10), (5, 10))]
+    for sequence in running[1:4]:
+        slots.release(sequence)
+    assert [placed(slots, llama, [i] * 10).slot for i in (6, 7, 8)] == [2, 3, 5]
+    assert len(slots[1].tokens) == 200
+
+
+def test_a_row_of_running_slots_grows_upwards_and_then_downwards():
+    llama = FakeLlama(n_slots=5)
+    slots = Slots(llama, Parking(0))
+    running = [placed(slots, llama, [i] * 10) for i in range(1, 6)]
+    for i in (0, 1, 3, 4):
+        slots.release(running[i])
+    assert [placed(slots, llama, [i] * 10).slot for i in range(6, 10)] == [3, 4, 1, 0]
+
+
+def test_the_row_goes_before_a_little_more_that_is_lost_and_not_before_much():
+    llama = FakeLlama(n_slots=4)
+    slots = Slots(llama, Parking(0))
+    running = [placed(slots, llama, [i] * n) for i, n in ((1, 10), (2, 250), (3, 120), (4, 100))]
+    for sequence in running[1:]:
+        slots.release(sequence)
+    assert placed(slots, llama, [5] * 10).slot == 2
+
+
+def test_a_prompt_that_begins_like_several_chats_pushes_out_none_where_a_slot_is_empty():
+    llama = FakeLlama(n_slots=4)
+    slots = Slots(llama, Parking(0))
+    instructions = list(range(1, 101))
+    chats = [[*instructions, *[i] * 60] for i in (7, 8)]
+    for sequence in [placed(slots, llama, chat) for chat in chats]:
+        slots.release(sequence)
+    another = sequence_of(Request(1, array("i", [*instructions, 9]), SamplingParams(), [], 256))
+    slots.place(another)
+    assert another.n_cached == 100
+    assert [slots[i].tokens.tolist() for i in (0, 1)] == chats
+
+
+def test_a_long_prefix_stays_however_many_short_prompts_follow():
+    llama = FakeLlama(n_slots=4)
+    slots = Slots(llama, Parking(0))
+    slots.release(placed(slots, llama, [1] * 200))
+    for i in range(2, 100):
+        slots.release(placed(slots, llama, [i] * 10))
+    assert len(slots[0].tokens) == 200
+
+
+def test_short_prompts_one_after_another_run_in_slots_without_a_gap():
+    llama = FakeLlama(n_slots=16)
+    scheduler = Scheduler(llama, llama, lambda params, prompt, index: FakeSampler(llama))
+    before = 0
+    for n_at_once, most in ((16, 16), (4, 300)):
+        before, n_submitted = len(llama.batches), 0
+        while n_submitted < most or scheduler.has_work:
+            if n_submitted < most and scheduler.stats.n_running + scheduler.stats.n_waiting < n_at_once:
+                prompt = array("i", [1, 2, 3, 4, 5, 6, 7, 8, n_submitted % 50, 9])
+                params = SamplingParams(max_tokens=3 + n_submitted * 7 % 20)
+                scheduler.submit(Request(n_submitted, prompt, params, [], 256))
+                n_submitted += 1
+            else:
+                scheduler.step()
+    full = [[span.slot for span in batch] for batch in llama.batches[before:] if len(batch) == 4]
+    assert len(full) > 500
+    assert all(slots == list(range(slots[0], slots[0] + 4)) for slots in full)
