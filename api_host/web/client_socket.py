@@ -130,20 +130,34 @@ class Reader:
 
 
 class Writer:
-    """What a client is sent, as cheroot writes it: each write is a send."""
+    """What a client is sent, as cheroot writes it: each write is a send, but for one that is to wait for the next."""
 
     def __init__(self, sock: ClientSocket) -> None:
         self.closed = False
         self.bytes_written = 0
         self._sock = sock
+        self._held = b""
+        self._hold_next = False
+
+    def hold_next(self) -> None:
+        """Has the next write wait for the one after it, or for ``flush``."""
+        self._hold_next = True
 
     def write(self, data: bytes) -> int:
-        self._sock.deliver(data)
+        held, self._held = self._held, b""
+        if self._hold_next:
+            self._hold_next = False
+            self._held = held + data
+        else:
+            self._sock.deliver(held + data if held else data)
         self.bytes_written += len(data)
         return len(data)
 
     def flush(self) -> None:
-        """Nothing is held."""
+        """Sends what waits."""
+        self._hold_next = False
+        if self._held:
+            self.write(b"")
 
     def close(self) -> None:
         self.closed = True

@@ -78,6 +78,13 @@ class Request(cheroot_server.HTTPRequest):
         return True
 
     def respond(self) -> None:
+        try:
+            self._answer()
+        finally:
+            # The head of an answer without a body still waits for one.
+            self.conn.wfile.flush()
+
+    def _answer(self) -> None:
         if not self.chunked_read:
             super().respond()
             return
@@ -90,6 +97,8 @@ class Request(cheroot_server.HTTPRequest):
         if self.unread:
             self.close_connection = True
             self.conn.unread = True
+        # WSGI has a head sent when the first piece of the body is there: one send does for both.
+        self.conn.wfile.hold_next()
         super().send_headers()
 
     @property
