@@ -113,11 +113,13 @@ class DisconnectWatch:
         return bool(newcomers)
 
     def _register(self, entry: Watch) -> None:
-        with contextlib.suppress(KeyError, ValueError):
-            # Of a request whose watch nobody has ended.
-            self._selector.unregister(entry.sock).data.registered = False
         try:
-            self._selector.register(entry.sock, selectors.EVENT_READ, entry)
+            try:
+                self._selector.register(entry.sock, selectors.EVENT_READ, entry)
+            except KeyError:
+                # Here is still a request whose watch nobody has ended.
+                self._selector.unregister(entry.sock).data.registered = False
+                self._selector.register(entry.sock, selectors.EVENT_READ, entry)
             entry.registered = True
         except (OSError, ValueError):
             log.warning("a client's socket was closed before its watch had ended")
