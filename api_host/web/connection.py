@@ -6,9 +6,12 @@ Knows HTTP's framing and nothing of the application.
 from __future__ import annotations
 
 import contextlib
+import email.utils
+import functools
 import json
 import logging
 import socket
+import time
 from typing import Any
 
 from cheroot import server as cheroot_server
@@ -60,6 +63,12 @@ def refusal(status: str, sentence: str, retry_after: int | None = None) -> bytes
     return "\r\n".join([*head, "", ""]).encode("ascii") + body
 
 
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """The value of ``Date`` (RFC 9110, section 6.6.1)."""
+    return email.utils.formatdate(second, usegmt=True).encode("ascii")
+
+
 class Request(cheroot_server.HTTPRequest):
     """A request whose refusals are JSON, and whose body is bounded however it is framed."""
 
@@ -97,6 +106,8 @@ class Request(cheroot_server.HTTPRequest):
         if self.unread:
             self.close_connection = True
             self.conn.unread = True
+        if not any(name.lower() == b"date" for name, _ in self.outheaders):
+            self.outheaders.append((b"Date", _date(int(time.time()))))
         # WSGI has a head sent when the first piece of the body is there: one send does for both.
         self.conn.wfile.hold_next()
         super().send_headers()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from api_host.web import connection
 from api_host.web.client_socket import ClientSocket
 from api_host.web.server import Server
 from tests.fakes.pipeline import FakePipeline, answer
@@ -124,6 +125,37 @@ def test_the_head_goes_out_when_the_body_fails(before: list[bytes]) -> None:
         head, _, body = ask("GET").partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 OK\r\n")
     assert body == b"".join(before)
+
+
+def test_every_answer_tells_its_second_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    headers: list[tuple[str, str]] = []
+    clock = iter((0.0, 0.9, 1.0))
+
+    class Time:
+        @staticmethod
+        def time() -> float:
+            return next(clock)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", headers)
+        return [b"x"]
+
+    monkeypatch.setattr(connection, "time", Time)
+    with served(app) as ask:
+        told = [_dates(ask("GET")) for _ in range(3)]
+        headers.append(("date", "Fri, 02 Jan 1970 00:00:00 GMT"))
+        told.append(_dates(ask("GET")))
+    assert told == [
+        [b"Thu, 01 Jan 1970 00:00:00 GMT"],
+        [b"Thu, 01 Jan 1970 00:00:00 GMT"],
+        [b"Thu, 01 Jan 1970 00:00:01 GMT"],
+        [b"Fri, 02 Jan 1970 00:00:00 GMT"],
+    ]
+
+
+def _dates(answer: bytes) -> list[bytes]:
+    head = [line.partition(b": ") for line in answer.partition(b"\r\n\r\n")[0].split(b"\r\n")]
+    return [value for name, _, value in head if name.lower() == b"date"]
 
 
 def test_a_failure_before_the_head_is_told_in_one_send(sends: list[bytes]) -> None:
