@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -87,10 +87,15 @@ class Metrics:
             ["result"],
             registry=self._registry,
         )
-        for kind in ("prompt", "cached", "completion"):
-            self._tokens.labels(kind)
+        # Kept, since finding them costs more than counting.
+        self._prompt, self._cached, self._completion = map(
+            self._tokens.labels, ("prompt", "cached", "completion")
+        )
+        self._ended: dict[tuple[str, str, int], Counter] = {}
         self._lock = threading.Lock()
-        self._totals = Totals(0, 0, None)
+        self._n_requests = 0
+        self._n_tokens = 0
+        self._last_failure: Failure | None = None
         self._registry.register(_EngineGauges(self))
 
     def request_finished(
@@ -100,24 +105,29 @@ class Metrics:
 
         ``message`` says why it failed.
         """
-        self._requests.labels(dialect, route, str(status)).inc()
+        ended = self._ended.get((dialect, route, status))
+        if ended is None:
+            ended = self._requests.labels(dialect, route, str(status))
+            self._ended[dialect, route, status] = ended
+        ended.inc()
         self._seconds.observe(seconds)
         if dialect in _LOOKING_ON:
             return
+        failed = status >= _FIRST_FAILED_STATUS and status != _CANCELLED_STATUS
         with self._lock:
-            last = self._totals.last_failure
-            if status >= _FIRST_FAILED_STATUS and status != _CANCELLED_STATUS:
-                last = Failure(route, status, message or f"status {status}", time.monotonic())
-            self._totals = replace(self._totals, requests=self._totals.requests + 1, last_failure=last)
+            self._n_requests += 1
+            if failed:
+                self._last_failure = Failure(route, status, message or f"status {status}", time.monotonic())
 
     def tokens_came(self, n: int) -> None:
         """``n`` more tokens of a generation that runs have come."""
         with self._lock:
-            self._totals = replace(self._totals, tokens=self._totals.tokens + n)
+            self._n_tokens += n
 
     def totals(self) -> Totals:
         """What has happened so far, in a few figures for people."""
-        return self._totals
+        with self._lock:
+            return Totals(self._n_requests, self._n_tokens, self._last_failure)
 
     def first_token(self, seconds: float) -> None:
         """The first text of a request came ``seconds`` after the request's head."""
@@ -125,9 +135,9 @@ class Metrics:
 
     def generation_finished(self, usage: Usage, timings: Timings) -> None:
         """A generation has ended by itself."""
-        self._tokens.labels("prompt").inc(usage.prompt_tokens)
-        self._tokens.labels("cached").inc(usage.cached_tokens)
-        self._tokens.labels("completion").inc(usage.completion_tokens)
+        self._prompt.inc(usage.prompt_tokens)
+        self._cached.inc(usage.cached_tokens)
+        self._completion.inc(usage.completion_tokens)
         if usage.completion_tokens and timings.decode > 0:
             self._per_token.observe(timings.decode / usage.completion_tokens)
 

@@ -6,6 +6,8 @@ Knows HTTP's framing and nothing of the application.
 from __future__ import annotations
 
 import contextlib
+import email.utils
+import functools
 import json
 import logging
 import socket
@@ -13,15 +15,14 @@ import time
 from typing import Any
 
 from cheroot import server as cheroot_server
-from cheroot.makefile import MakeFile
 
 from api_host.web.chunked import ChunkedBody
+from api_host.web.client_socket import ClientSocket, make_file
 
 log = logging.getLogger(__name__)
 
 HEAD_S = 20.0
 BODY_S = 600.0
-STALL_S = 60.0
 LINGER_S = 3.0
 # A thread waits that long for the next request of its connection, as long as so many others are idle.
 SOON_S = 0.02
@@ -62,26 +63,10 @@ def refusal(status: str, sentence: str, retry_after: int | None = None) -> bytes
     return "\r\n".join([*head, "", ""]).encode("ascii") + body
 
 
-class ClientSocket(socket.socket):
-    """A client's socket whose reads end at a deadline, however slowly bytes drip in."""
-
-    read_by = 0.0
-    stall = STALL_S
-
-    def allow(self, seconds: float) -> None:
-        """Lets all reads from now on take ``seconds`` together, each at most ``stall``."""
-        self.read_by = time.monotonic() + seconds
-
-    def recv_into(self, *args: Any) -> int:
-        left = self.read_by - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("timed out")
-        self.settimeout(min(left, self.stall))
-        return super().recv_into(*args)
-
-    def send(self, *args: Any) -> int:
-        self.settimeout(self.stall)
-        return super().send(*args)
+@functools.lru_cache(maxsize=1)
+def _date(second: int) -> bytes:
+    """The value of ``Date`` (RFC 9110, section 6.6.1)."""
+    return email.utils.formatdate(second, usegmt=True).encode("ascii")
 
 
 class Request(cheroot_server.HTTPRequest):
@@ -102,6 +87,13 @@ class Request(cheroot_server.HTTPRequest):
         return True
 
     def respond(self) -> None:
+        try:
+            self._answer()
+        finally:
+            # The head of an answer without a body still waits for one.
+            self.conn.wfile.flush()
+
+    def _answer(self) -> None:
         if not self.chunked_read:
             super().respond()
             return
@@ -114,6 +106,10 @@ class Request(cheroot_server.HTTPRequest):
         if self.unread:
             self.close_connection = True
             self.conn.unread = True
+        if not any(name.lower() == b"date" for name, _ in self.outheaders):
+            self.outheaders.append((b"Date", _date(int(time.time()))))
+        # WSGI has a head sent when the first piece of the body is there: one send does for both.
+        self.conn.wfile.hold_next()
         super().send_headers()
 
     @property
@@ -137,10 +133,10 @@ class Connection(cheroot_server.HTTPConnection):
 
     RequestHandlerClass = Request
 
-    def __init__(self, server: Any, sock: socket.socket, makefile: Any = MakeFile) -> None:
-        client = ClientSocket(fileno=sock.detach())
+    def __init__(self, server: Any, sock: socket.socket, makefile: Any = None) -> None:
+        client = ClientSocket(sock.detach())
         client.allow(HEAD_S)
-        super().__init__(server, client, makefile)
+        super().__init__(server, client, make_file)
         self.unread = False
 
     def communicate(self) -> bool:
@@ -160,17 +156,10 @@ class Connection(cheroot_server.HTTPConnection):
         """
         if self.server.requests.idle < SPARE_THREADS:
             return False
-        self.socket.settimeout(SOON_S)
         try:
-            return bool(self.socket.recv(1, socket.MSG_PEEK))
+            return bool(self.rfile.arrives(SOON_S))
         except OSError:
             return False
-
-    def close(self) -> None:
-        super().close()
-        # Left to the garbage collector, the writer would hold the file descriptor.
-        with contextlib.suppress(OSError):
-            self.wfile.close()
 
     def cut(self) -> None:
         """Ends the connection from another thread: whoever reads or writes it sees its end."""
@@ -182,6 +171,5 @@ class Connection(cheroot_server.HTTPConnection):
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
             self.socket.allow(LINGER_S)
-            buffer = bytearray(_DISCARD_BYTES)
-            while self.socket.recv_into(buffer):
+            while self.socket.receive(_DISCARD_BYTES):
                 pass

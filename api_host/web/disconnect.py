@@ -1,8 +1,8 @@
 """Noticing that a client has gone while its answer is still being made.
 
 Knows sockets only, nothing of HTTP: one thread waits on all watched sockets at once and calls back within
-milliseconds of a close. A client that sends more bytes (pipelining) can no longer be watched this way; its going
-is noticed by the next write.
+milliseconds of a close. A watch begins a moment late: most requests are over by then, and have cost no system call.
+A client that sends more bytes (pipelining) can no longer be watched this way; its going is noticed by the next write.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import logging
 import selectors
 import socket
 import threading
+import time
 from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
 # epoll and kqueue see sockets that are added during a wait; other selectors have to look again.
 _RELOOK_S = 0.2
+# How late a watch may begin.
+GATHER_S = 0.05
 _PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 
 
@@ -28,6 +31,8 @@ class Watch:
         self._owner = owner
         self.sock = sock
         self.gone = gone
+        self.ended = False
+        self.registered = False
 
     def end(self) -> None:
         """Stops watching; may be called again. ``gone`` is not called any more once this has returned."""
@@ -41,6 +46,8 @@ class DisconnectWatch:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.RLock()
         self._stopping = False
+        self._newcomers: list[Watch] = []
+        self._gathering = False
         self._wake, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         immediate = ("EpollSelector", "KqueueSelector")
@@ -52,8 +59,9 @@ class DisconnectWatch:
 
     def stop(self) -> None:
         """Ends the thread; sockets still watched are left alone."""
-        self._stopping = True
-        self._wake.send(b"x")
+        with self._lock:
+            self._stopping = True
+            self._wake.send(b"x")
         self._thread.join()
         self._selector.close()
         self._wake.close()
@@ -68,27 +76,63 @@ class DisconnectWatch:
         """
         entry = Watch(self, sock, gone)
         with self._lock:
-            if not self._stopping:
-                self._selector.register(sock, selectors.EVENT_READ, entry)
+            self._newcomers.append(entry)
+            asleep, self._gathering = not self._gathering, True
+            if asleep and not self._stopping:
+                self._wake.send(b"x")
         return entry
 
     def forget(self, entry: Watch) -> None:
-        with self._lock, contextlib.suppress(KeyError, ValueError, RuntimeError):
-            if self._selector.get_key(entry.sock).data is entry:
-                self._selector.unregister(entry.sock)
+        with self._lock:
+            entry.ended = True
+            self._unregister(entry)
 
     def _run(self) -> None:
+        gathered_at: float | None = None
         while not self._stopping:
-            for key, _ in self._selector.select(self._timeout):
+            for key, _ in self._selector.select(self._patience(gathered_at)):
                 if key.data is not None:
                     self._look(key.data)
+                else:
+                    self._woken.recv(1)
+                    gathered_at = time.monotonic() + GATHER_S
+            if gathered_at is not None and time.monotonic() >= gathered_at:
+                gathered_at = time.monotonic() + GATHER_S if self._take_in() else None
+
+    def _patience(self, gathered_at: float | None) -> float | None:
+        return self._timeout if gathered_at is None else max(0.0, gathered_at - time.monotonic())
+
+    def _take_in(self) -> bool:
+        """Begins to watch those newcomers that have not ended; whether there were any."""
+        with self._lock:
+            newcomers, self._newcomers = self._newcomers, []
+            self._gathering = bool(newcomers)
+            for entry in newcomers:
+                if not entry.ended:
+                    self._register(entry)
+        return bool(newcomers)
+
+    def _register(self, entry: Watch) -> None:
+        try:
+            try:
+                self._selector.register(entry.sock, selectors.EVENT_READ, entry)
+            except KeyError:
+                # Here is still a request whose watch nobody has ended.
+                self._selector.unregister(entry.sock).data.registered = False
+                self._selector.register(entry.sock, selectors.EVENT_READ, entry)
+            entry.registered = True
+        except (OSError, ValueError):
+            log.warning("a client's socket was closed before its watch had ended")
+
+    def _unregister(self, entry: Watch) -> None:
+        if entry.registered:
+            entry.registered = False
+            with contextlib.suppress(KeyError, ValueError, RuntimeError):
+                self._selector.unregister(entry.sock)
 
     def _look(self, entry: Watch) -> None:
         with self._lock:
-            try:
-                if self._selector.get_key(entry.sock).data is not entry:
-                    return
-            except (KeyError, ValueError):
+            if not entry.registered:
                 return
             try:
                 more = entry.sock.recv(1, _PEEK)
@@ -96,7 +140,7 @@ class DisconnectWatch:
                 return
             except OSError:
                 more = b""
-            self._selector.unregister(entry.sock)
+            self._unregister(entry)
             if not more:
                 self._tell(entry)
 

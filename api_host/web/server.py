@@ -1,7 +1,7 @@
 """The WSGI server in threads of its own: cheroot, with bounds on everything and a stop that leaves nothing.
 
-Knows WSGI, sockets and threads, no route. Beside the request it puts two things into the WSGI environment: a duplicate
-of the client's socket, and the watch that tells when that client has gone.
+Knows WSGI, sockets and threads, no route. Beside the request it puts two things into the WSGI environment: the client's
+socket, and the watch that tells when that client has gone.
 """
 
 from __future__ import annotations
@@ -234,20 +234,15 @@ class _Gateway(wsgi.Gateway_10):
     """Calls the application with the client's socket at hand."""
 
     def respond(self) -> None:
-        client = self.req.conn.socket
-        duplicate = socket.fromfd(client.fileno(), client.family, client.type)
-        duplicate.settimeout(None)
-        self.env[SOCKET_KEY] = duplicate
+        self.env[SOCKET_KEY] = self.req.conn.socket
         self.env[WATCH_KEY] = self.req.server.watch
-        try:
-            super().respond()
-        finally:
-            duplicate.close()
+        super().respond()
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         write = super().start_response(status, headers, exc_info)
         if status.startswith("101"):
             # The view has had the socket to itself, and is done with it: no head, and no further request.
+            self.req.conn.socket.settimeout(None)
             self.req.sent_headers = True
             self.req.close_connection = True
         return write

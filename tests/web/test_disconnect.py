@@ -65,14 +65,81 @@ def watch() -> Iterator[DisconnectWatch]:
     watch.stop()
 
 
-def test_an_ended_watch_stays_silent(watch: DisconnectWatch) -> None:
+@pytest.mark.parametrize("registered", [False, True])
+def test_an_ended_watch_stays_silent(watch: DisconnectWatch, registered: bool) -> None:
     ours, theirs = socket.socketpair()
     gone = threading.Event()
     entry = watch.watch(ours, gone.set)
+    assert not registered or until(lambda: entry.registered)
     entry.end()
     entry.end()
     theirs.close()
     assert not gone.wait(0.1)
+    ours.close()
+
+
+def test_a_request_that_is_soon_over_is_never_registered(
+    watch: DisconnectWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken_in = threading.Event()
+    registered: list[Any] = []
+    monkeypatch.setattr(watch, "_register", lambda entry: (registered.append(entry), taken_in.set()))
+    pairs = [socket.socketpair() for _ in range(3)]
+    entries = [watch.watch(ours, lambda: None) for ours, _ in pairs]
+    entries[0].end()
+    entries[1].end()
+    assert taken_in.wait(1)
+    assert registered == [entries[2]]
+    for sock in [end for pair in pairs for end in pair]:
+        sock.close()
+
+
+def test_many_requests_in_a_row_wake_the_watching_once(
+    watch: DisconnectWatch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wakes: list[bytes] = []
+
+    class Wake:
+        def send(self, data: bytes) -> None:
+            wakes.append(data)
+            wake.send(data)
+
+        def close(self) -> None:
+            wake.close()
+
+    wake = watch._wake
+    monkeypatch.setattr(watch, "_wake", Wake())
+    ours, theirs = socket.socketpair()
+    for _ in range(100):
+        watch.watch(ours, lambda: None).end()
+    assert len(wakes) <= 2  # two where the hundred took longer than a window
+    gone = threading.Event()
+    watch.watch(ours, gone.set)
+    theirs.close()
+    assert gone.wait(1)
+    ours.close()
+
+
+def test_a_farewell_before_the_watching_begins_is_noticed(watch: DisconnectWatch) -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    gone = threading.Event()
+    watch.watch(ours, gone.set)
+    assert gone.wait(1)
+    ours.close()
+
+
+def test_a_forgotten_watch_gives_way_to_the_next_on_its_socket(watch: DisconnectWatch) -> None:
+    ours, theirs = socket.socketpair()
+    first, second = threading.Event(), threading.Event()
+    forgotten = watch.watch(ours, first.set)
+    assert until(lambda: forgotten.registered)
+    current = watch.watch(ours, second.set)
+    assert until(lambda: current.registered)
+    forgotten.end()
+    theirs.close()
+    assert second.wait(1)
+    assert not first.is_set()
     ours.close()
 
 
