@@ -27,8 +27,8 @@ class Load(msgspec.Struct, tag=True):
     ``path`` is the GGUF, or the first part of a split one. ``n_gpu_layers`` None is all that fit (``use_gpu``),
     ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence, ``cache_type``
     that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text. ``n_batch``
-    None is 512 on a CPU and 2048 on a GPU; ``prefix_memory`` None is a tenth of what is free. The rest:
-    HostConfig.
+    None is 512 on a CPU and 2048 on a GPU; ``prefix_memory`` None is a tenth of what is free. ``draft_model`` is
+    the GGUF of a second model that guesses at most ``draft_max`` tokens a step. The rest: HostConfig.
     """
 
     path: str
@@ -40,6 +40,8 @@ class Load(msgspec.Struct, tag=True):
     queue_limit: int = 100
     cache_type: CacheType = "f16"
     lookup: bool = False
+    draft_model: str | None = None
+    draft_max: int = 8
     prefix_memory: int | None = None
     n_batch: int | None = None
     use_mmap: bool = True
