@@ -87,16 +87,13 @@ class Draft:
         """
         for sequence in sequences:
             self._drop_wrong(sequence)
-        by_lack = sorted(sequences, key=self._n_lacking)
-        behind = [sequence for sequence in by_lack if self._n_lacking(sequence) > MIN_COPIED]
-        for sequence in behind[:1]:
-            self._copy_longest(sequence)
         left = self._budget.tokens(len(sequences), 1)
         spans = {}
-        # Of several prompts the first is read to its end, and may serve those behind it.
-        for sequence in by_lack[: len(by_lack) - len(behind) + 1]:
+        # Those that lack a token or two go first; of two prompts one is read to its end, and may serve the other.
+        for sequence in sorted(sequences, key=self._n_lacking):
             if not left:
                 break
+            self._copy_longest(sequence)
             spans[sequence] = self._next_span(sequence, left)
             left -= len(spans[sequence].tokens)
         started = self._clock()
@@ -146,7 +143,9 @@ class Draft:
             self._cells[slot] = cells[: self._model.trim(slot, length)]
 
     def _copy_longest(self, sequence: Sequence) -> None:
-        """Gives a text's slot what another slot knows of it, where that is more."""
+        """Gives a text's slot what another slot knows of it, where that saves reading."""
+        if self._n_lacking(sequence) <= MIN_COPIED:
+            return
         slot, tokens = _slot(sequence), sequence.tokens
         known = [min(common_prefix(cells, tokens), len(tokens) - 1) for cells in self._cells]
         source = max(range(len(known)), key=known.__getitem__)

@@ -154,8 +154,8 @@ def test_a_prefix_that_another_slot_knows_is_copied() -> None:
     run = drafted(draft)
     run.submit(1, prompt(length=150), max_tokens=20, n=2)
     run.until_idle()
-    assert draft.n_copies == 1
-    assert draft.n_read < 150 + 2 * 25
+    assert 1 <= draft.n_copies <= 2
+    assert draft.n_read < 150 + 2 * 30
     assert run.text[1, 0] == run.text[1, 1] == text_alone(prompt(length=150), 20)
 
 
@@ -196,14 +196,21 @@ def test_a_model_that_cannot_drop_guesses_gets_none() -> None:
     assert draft.batches == []
 
 
-def test_a_draft_that_fails_costs_no_request() -> None:
-    poison = int(text_alone(prompt(1), 9).split("<")[-1][:-1])
-    run = drafted(FakeDraft(poison=poison))
-    run.submit(1, prompt(1), max_tokens=40)
-    run.submit(2, prompt(2), max_tokens=40)
-    run.until_idle()
+@pytest.mark.parametrize("recovers", [True, False])
+def test_a_draft_that_fails_costs_no_request(recovers: bool) -> None:
+    draft = FakeDraft(poison=int(text_alone(prompt(1), 9).split("<")[-1][:-1]))
+    run = drafted(draft)
+    run.submit(1, prompt(1), max_tokens=80)
+    run.submit(2, prompt(2), max_tokens=80)
+    n_before = 0
+    while run.scheduler.has_work:
+        run.step()
+        if recovers and not n_before and [] in draft.cells[:2]:
+            draft.poison, n_before = -1, len(run.llama.batches)
     assert run.failed == {}
-    assert {i: run.text[i, 0] for i in (1, 2)} == {i: text_alone(prompt(i), 40) for i in (1, 2)}
+    assert {i: run.text[i, 0] for i in (1, 2)} == {i: text_alone(prompt(i), 80) for i in (1, 2)}
+    if recovers:
+        assert 0 < n_before < len(run.llama.batches) < 25
 
 
 def test_a_model_that_fails_on_a_guessed_token_fails_only_the_request_that_fails_alone() -> None:

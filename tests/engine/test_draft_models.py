@@ -19,7 +19,7 @@ from api_host.generation import GenerationRequest, Message, SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
 from bench.padded import write_padded
 from tests.fakes.architectures import WIDTH, write_random
-from tests.fakes.vocabularies import padded, swapped
+from tests.fakes.vocabularies import ending_with, padded, swapped
 
 DEMO = str(DEMO_MODEL_PATH)
 # A text that the demo model is sure of, two that it soon leaves, and one that goes in circles.
@@ -181,6 +181,9 @@ def test_another_vocabulary_is_refused_with_both_names(tmp_path: Path) -> None:
         ModelLoadFailed, match=r"other\.gguf has another vocabulary than demo\.gguf; set draft"
     ):
         Loaded(draft_model=str(other))
+    endless = ending_with(tmp_path / "endless.gguf", DEMO_MODEL_PATH, 700)
+    with pytest.raises(ModelLoadFailed, match=r"endless\.gguf has another vocabulary"):
+        Loaded(draft_model=str(endless))
     larger = write_random(
         tmp_path / "larger.gguf", "llama", padded(tmp_path / "v.gguf", DEMO_MODEL_PATH, 200)
     )

@@ -1,4 +1,4 @@
-"""Vocabularies that differ from a model's: two tokens changed places, or unused ones at the end."""
+"""Vocabularies that differ from a model's: two tokens changed places, another end, or unused ones behind it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ def swapped(path: Path, source: Path) -> Path:
     texts = reader.fields["tokenizer.ggml.tokens"]
     one, other = [texts.parts[at] for at in texts.data if len(texts.parts[at]) == 5][-2:]
     one[:], other[:] = other.copy(), one.copy()
+    reader.data.flush()
+    return path
+
+
+def ending_with(path: Path, source: Path, token: int) -> Path:
+    """A copy of a model whose texts end with ``token``."""
+    shutil.copy(source, path)
+    reader = gguf.GGUFReader(path, "r+")
+    reader.fields["tokenizer.ggml.eos_token_id"].parts[-1][0] = token
     reader.data.flush()
     return path
 

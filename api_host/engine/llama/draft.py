@@ -32,7 +32,7 @@ class LlamaDraft(LlamaContext):
         self, model: LlamaModel, target: LlamaContext, n_threads: int, cache_type: CacheType = "f16"
     ) -> None:
         n_ctx = min(target.n_ctx, model.n_ctx_train or target.n_ctx)
-        super().__init__(model, n_ctx, target.n_slots, target.n_batch, n_threads, cache_type)
+        super().__init__(model, n_ctx, target.n_slots, target.n_batch, n_threads, cache_type=cache_type)
         self._n_known = min(model.n_vocab, target.model.n_vocab)
         self._shifted = np.empty(self._n_known, np.float32)
 
