@@ -40,7 +40,8 @@ class HostConfig(BaseSettings):
     model's reference (None: each request names its own). ``token`` None makes a new one. ``address``/``port`` is where
     the server listens; a taken port moves on to the next free one.
     ``ctx_length`` is in tokens a sequence, ``parallel`` the sequences a model runs at once (auto: 4 on a CPU, 8 on a
-    GPU). ``cache_type`` is that of the KV cache's values; ``lookup`` guesses tokens from earlier places of a text.
+    GPU). ``cache_type`` is that of the KV cache's values; ``lookup`` guesses tokens from earlier places of a text,
+    ``draft_model``, a smaller model of the same vocabulary, at most ``draft_max`` of them a step for the default model.
     ``models_dir`` None is the Hugging Face cache. ``convert`` makes GGUFs of GGML files from before them.
     ``memory_budget`` is in bytes (auto: what is free). ``queue_limit`` bounds the requests of a model that wait for a
     slot. Times are in seconds.
@@ -74,6 +75,8 @@ class HostConfig(BaseSettings):
     threads: Annotated[int, Field(ge=1, le=1024)] | Auto = "auto"
     cache_type: CacheType = "f16"
     lookup: bool = False
+    draft_model: str | None = None
+    draft_max: Annotated[int, Field(ge=1, le=16)] = 8
     prefix_memory: Annotated[int, Field(ge=0)] | Auto = "auto"
     n_batch: Annotated[int, Field(ge=32, le=65_536)] | None = None
     use_mmap: bool | None = None

@@ -66,7 +66,7 @@ class ApiHost:
 
     Raises:
         pydantic.ValidationError: a setting has a value that is not allowed, or there is no such setting.
-        InvalidRequest: ``model`` is not the name of a model.
+        InvalidRequest: ``model`` or ``draft_model`` is not the name of a model.
     """
 
     def __init__(

@@ -48,6 +48,10 @@ Examples:
 @click.option(
     "--cache-type", type=click.Choice(get_args(CacheType)), help="KV cache." + default("cache_type")
 )
+@click.option(
+    "--draft-model", metavar="REF", help="A smaller model of the same family, which guesses tokens."
+)
+@click.option("--draft-max", type=int, help="Tokens that it guesses at once, 1 to 16." + default("draft_max"))
 @options.models_dir
 @click.option("--plain", is_flag=True, help="Lines instead of the screen, at a terminal too.")
 @options.quiet("Print nothing but a token that was newly made.")

@@ -43,12 +43,16 @@ class Span:
 
 
 class Backend(Protocol):
-    """A context with ``n_slots`` streams of ``n_ctx`` cells. ``can_trim``: the end of a sequence can be dropped."""
+    """A context with ``n_slots`` streams of ``n_ctx`` cells.
+
+    ``can_trim``: the end of a sequence can be dropped. ``min_copied``: fewer tokens are read faster than copied.
+    """
 
     n_ctx: int
     n_slots: int
     n_batch: int
     can_trim: bool
+    min_copied: int
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None: ...
 

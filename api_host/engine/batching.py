@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 
 from api_host.engine.backend import Adapters, Backend, Span
+from api_host.engine.guessing import Guesser
 from api_host.engine.prefill import PrefillBudget, share
 from api_host.engine.sequence import Sequence
 from api_host.engine.slots import Slots
@@ -19,8 +20,9 @@ MOST_SEQUENCES_GUESSED = 2
 class Batching:
     """Builds the batches of one backend; sequences with different adapters take turns."""
 
-    def __init__(self, backend: Backend, slots: Slots) -> None:
+    def __init__(self, backend: Backend, slots: Slots, guesser: Guesser) -> None:
         self._slots = slots
+        self._guesser = guesser
         self._budget = PrefillBudget(backend.n_batch)
         self._adapters: Adapters = ()
 
@@ -34,11 +36,12 @@ class Batching:
         ready = self._of_one_turn(suspects[:1] or ready)
         decoding = [sequence for sequence in ready if not sequence.prefilling]
         prefilling = [sequence for sequence in ready if sequence.prefilling]
-        budget = self._budget.tokens(len(decoding), len(prefilling))
+        guesses = self._guesser.guess(decoding) if len(decoding) <= MOST_SEQUENCES_GUESSED else {}
+        budget = self._budget.tokens(len(decoding), len(prefilling), sum(map(len, guesses.values())))
         pieces = share(budget, [len(sequence.tokens) - sequence.n_computed for sequence in prefilling])
-        spans = {sequence: _span(sequence, 1, len(decoding)) for sequence in decoding}
+        spans = {sequence: _span(sequence, 1, guesses.get(sequence)) for sequence in decoding}
         spans |= {
-            sequence: _span(sequence, n_taken, len(decoding))
+            sequence: _span(sequence, n_taken)
             for sequence, n_taken in zip(prefilling, pieces, strict=True)
             if n_taken
         }
@@ -63,19 +66,12 @@ class Batching:
         return [sequence for sequence in ready if sequence.request.adapters == self._adapters]
 
 
-def _span(sequence: Sequence, n_taken: int, n_decoding: int) -> Span:
+def _span(sequence: Sequence, n_taken: int, guess: array[int] | None = None) -> Span:
     """The next tokens of a sequence, and a guess at what follows the newest."""
     assert sequence.slot is not None
     start = sequence.n_computed
     tokens = sequence.tokens[start : start + n_taken]
     if start + n_taken < len(sequence.tokens):
         return Span(sequence.slot, tokens, start)
-    guess = _guess(sequence, n_decoding) if n_taken == 1 else array("i")
+    guess = guess or array("i")
     return Span(sequence.slot, tokens + guess, start, n_outputs=1 + len(guess))
-
-
-def _guess(sequence: Sequence, n_decoding: int) -> array[int]:
-    """What may follow, where the batch is small enough for more rows to cost little."""
-    if sequence.lookup is None or n_decoding > MOST_SEQUENCES_GUESSED:
-        return array("i")
-    return sequence.lookup.guess(sequence.n_left - 1)

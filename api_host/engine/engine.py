@@ -9,12 +9,15 @@ from array import array
 from collections.abc import Callable
 from typing import TypeVar
 
+from api_host.engine.draft import Draft
 from api_host.engine.embeddings import Embeddings
+from api_host.engine.guessing import FirstOf, Guesser
 from api_host.engine.llama.chat_template import ChatTemplate
 from api_host.engine.llama.embedder import LlamaEmbedder
 from api_host.engine.llama.model import LoadError
 from api_host.engine.llama.sampler import LlamaSampler
 from api_host.engine.loader import LoadedModel
+from api_host.engine.lookup import PromptLookup
 from api_host.engine.messages import (
     Cancel,
     Embed,
@@ -51,7 +54,7 @@ class Engine:
             return LlamaSampler(context, params, prompt, index)
 
         self._scheduler = Scheduler(
-            context, model, make_sampler, load.queue_limit, load.lookup, loaded.prefix_memory
+            context, model, make_sampler, load.queue_limit, _guesser(loaded, load), loaded.prefix_memory
         )
         self._embeddings: Embeddings | None = None
         self._answers: list[WorkerEvent] = []
@@ -138,3 +141,11 @@ class Engine:
             self._embeddings = Embeddings(embedder, self._queue_limit)
         texts = [text_tokens(model, text, index) for index, text in enumerate(message.texts)]
         self._embeddings.submit(message.id, texts, message.truncate)
+
+
+def _guesser(loaded: LoadedModel, load: Load) -> Guesser:
+    """The text itself goes before the draft model: what it guesses is free."""
+    sources: list[Guesser] = [PromptLookup()] if load.lookup else []
+    if loaded.draft is not None:
+        sources.append(Draft(loaded.draft, load.draft_max))
+    return FirstOf(sources)

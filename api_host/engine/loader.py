@@ -10,7 +10,7 @@ import re
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -19,6 +19,7 @@ from api_host.engine import memory
 from api_host.engine.huge_pages import huge_pages
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.devices import gpu_devices, supports_gpu, used_devices
+from api_host.engine.llama.draft import LlamaDraft, same_vocabulary
 from api_host.engine.llama.model import LlamaModel, LoadError
 from api_host.engine.lookup import MOST_GUESSED
 from api_host.engine.messages import Load, ModelInfo
@@ -49,6 +50,7 @@ class LoadedModel:
 
     model: LlamaModel
     context: LlamaContext
+    draft: LlamaDraft | None
     info: ModelInfo
     n_threads: int
     prefix_memory: int
@@ -70,8 +72,7 @@ def load_model(load: Load) -> LoadedModel:
             f"the context is {n_ctx_train} tokens instead of {n_ctx}: the model was trained for no more"
         )
         n_ctx = n_ctx_train
-    n_layer = architecture_number(header, "block_count")
-    shape = memory.Shape(n_layer, file_size(Path(load.path)), kv_bytes_per_token(header, load.cache_type))
+    shape = _shape(load, header)
     devices = gpu_devices() if load.use_gpu and load.n_gpu_layers != 0 else []
     if devices:
         used = used_devices(devices, load.main_gpu, load.tensor_split)
@@ -81,19 +82,33 @@ def load_model(load: Load) -> LoadedModel:
     else:
         notes += _unused_gpu(load)
         placement = memory.place_on_cpu(shape, n_ctx, load.n_slots, psutil.virtual_memory().available)
-    model, context, placement = _load_placed(load, placement, shape)
+    model, context, draft, placement = _load_placed(load, placement, shape)
     on_gpus = ", ".join(
         device.description for device in used_devices(devices, load.main_gpu, load.tensor_split)
     )
     device = on_gpus if placement.n_gpu_layers else "CPU"
-    info = _info(model, context, placement, device, [*notes, *placement.notes])
+    notes += [*placement.notes, *_unused_draft(load, context, draft)]
+    info = _info(model, context, placement, device, notes)
     info.load_seconds = time.monotonic() - started
-    return LoadedModel(model, context, info, _n_threads(load), _prefix_memory(load))
+    return LoadedModel(model, context, draft, info, _n_threads(load, load.path), _prefix_memory(load))
+
+
+def _shape(load: Load, header: dict[str, Value]) -> memory.Shape:
+    """The figures of the model, and of its draft model."""
+
+    def figures(path: str, header: dict[str, Value]) -> memory.Shape:
+        n_layer = architecture_number(header, "block_count")
+        return memory.Shape(n_layer, file_size(Path(path)), kv_bytes_per_token(header, load.cache_type))
+
+    shape = figures(load.path, header)
+    if load.draft_model is None:
+        return shape
+    return replace(shape, draft=figures(load.draft_model, _header(Path(load.draft_model))))
 
 
 def _load_placed(
     load: Load, placement: memory.Placement, shape: memory.Shape
-) -> tuple[LlamaModel, LlamaContext, memory.Placement]:
+) -> tuple[LlamaModel, LlamaContext, LlamaDraft | None, memory.Placement]:
     """Loads; when a GPU turns out too small, again with a quarter fewer layers there, down to none."""
     while True:
         try:
@@ -110,11 +125,10 @@ def _load_placed(
         placement = memory.Placement(layers, placement.n_ctx, placement.n_slots, (note,))
 
 
-def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaContext]:
-    """Model and context, or neither: what a failed try has taken is given back before the next."""
-    on_gpu = placement.n_gpu_layers > 0
-    use_mmap = load.use_mmap if load.use_mmap is not None else on_gpu or not huge_pages()
-    model = LlamaModel(load.path, load, placement.n_gpu_layers, use_mmap)
+def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaContext, LlamaDraft | None]:
+    """All of it, or nothing: what a failed try has taken is given back before the next."""
+    model = LlamaModel(load.path, load, placement.n_gpu_layers, _use_mmap(load, placement))
+    context: LlamaContext | None = None
     try:
         if model.has_encoder:
             raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
@@ -122,21 +136,79 @@ def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaCon
             model,
             placement.n_ctx,
             placement.n_slots,
-            load.n_batch or (GPU_BATCH if on_gpu else CPU_BATCH),
-            _n_threads(load),
+            load.n_batch or (GPU_BATCH if placement.n_gpu_layers else CPU_BATCH),
+            _n_threads(load, load.path),
             load.cache_type,
-            n_outputs=1 + MOST_GUESSED if load.lookup else 1,
+            n_outputs=1 + _most_guessed(load),
             rope_freq_base=load.rope_freq_base,
             rope_freq_scale=load.rope_freq_scale,
         )
+        draft = _load_draft(load, placement, context)
+    except (LoadError, ModelLoadFailed):
+        if context is not None:
+            context.close()
+        model.close()
+        raise
+    return model, context, draft
+
+
+def _use_mmap(load: Load, placement: memory.Placement) -> bool:
+    """As asked, or only where allocated memory has no larger pages than a file."""
+    if load.use_mmap is not None:
+        return load.use_mmap
+    return placement.n_gpu_layers > 0 or not huge_pages()
+
+
+def _most_guessed(load: Load) -> int:
+    """The most tokens that a step may guess."""
+    from_text = MOST_GUESSED if load.lookup else 0
+    return max(from_text, load.draft_max if load.draft_model is not None else 0)
+
+
+def _load_draft(load: Load, placement: memory.Placement, target: LlamaContext) -> LlamaDraft | None:
+    """The draft model and its context, or neither; None also where one of both models cannot drop wrong guesses."""
+    if load.draft_model is None or not _can_drop(target):
+        return None
+    name = Path(load.draft_model).name
+    try:
+        n_gpu_layers = -1 if placement.n_gpu_layers else 0
+        model = LlamaModel(load.draft_model, load, n_gpu_layers, _use_mmap(load, placement))
+    except LoadError as error:
+        reason = without_paths(str(error))
+        if _OF_MEMORY.search(reason) is not None:
+            raise
+        raise ModelLoadFailed(f"llama.cpp cannot load the draft model {name}: {reason}") from error
+    try:
+        if not same_vocabulary(target.model, model):
+            raise ModelLoadFailed(
+                f"the draft model {name} has another vocabulary than {Path(load.path).name}; set draft_model to a "
+                "smaller model of the same family, or leave it out"
+            )
+        draft = LlamaDraft(model, target, _n_threads(load, load.draft_model), load.cache_type)
     except (LoadError, ModelLoadFailed):
         model.close()
         raise
-    return model, context
+    if _can_drop(draft):
+        return draft
+    draft.close()
+    model.close()
+    return None
+
+
+def _can_drop(context: LlamaContext) -> bool:
+    return context.makes_text and context.can_trim
+
+
+def _unused_draft(load: Load, target: LlamaContext, draft: LlamaDraft | None) -> list[str]:
+    """A sentence for a draft model that was asked for and is of no use here."""
+    if load.draft_model is None or draft is not None:
+        return []
+    name = Path(load.draft_model if _can_drop(target) else load.path).name
+    return [f"the draft model is not used: {name} cannot drop tokens that were guessed wrong"]
 
 
 def _too_large(reason: str, shape: memory.Shape, placement: memory.Placement) -> OutOfMemory:
-    needed = shape.weights + shape.kv_per_token * placement.n_ctx * placement.n_slots
+    needed = shape.size(placement.n_ctx * placement.n_slots)
     free = psutil.virtual_memory().available
     return OutOfMemory(
         f"no memory for the model with a context of {placement.n_ctx} tokens and {placement.n_slots} sequences "
@@ -161,14 +233,14 @@ def _prefix_memory(load: Load) -> int:
     return min(MOST_PREFIX_MEMORY, psutil.virtual_memory().available // 10)
 
 
-def _n_threads(load: Load) -> int:
+def _n_threads(load: Load, path: str) -> int:
     """As many as asked, or the cores that this process may use; hyper-threads only slow the lock-step down.
 
     The steps of a small model are shorter than two threads' waiting for each other.
     """
     if load.n_threads is not None:
         return load.n_threads
-    if file_size(Path(load.path)) < ONE_THREAD_BYTES:
+    if file_size(Path(path)) < ONE_THREAD_BYTES:
         return 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))

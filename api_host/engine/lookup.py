@@ -1,6 +1,5 @@
 """Guesses what comes next in a text from an earlier place in it (prompt-lookup decoding): answers that quote their
-prompt, code that is rewritten, tables that are filled. A guess costs little beside the token that is decoded anyway;
-the sampler judges each one, so the text is the same with guesses and without.
+prompt, code that is rewritten, tables that are filled. A guess costs little beside the token that is decoded anyway.
 
 Knows nothing of batches. The idea is Apoorv Saxena's (github.com/apoorvumang/prompt-lookup-decoding).
 """
@@ -9,50 +8,49 @@ from __future__ import annotations
 
 from array import array
 
+from api_host.engine.guessing import GuessLength
+from api_host.engine.sequence import Sequence
+
 # Tokens that must stand in the text before, for what followed them there to be guessed again.
 KEY_TOKENS = 3
 MOST_GUESSED = 8
-LONGEST_PAUSE = 64
 
 
 class PromptLookup:
-    """The places of one text, and how well guesses have gone.
+    """The places of all texts that were asked for; implements Guesser."""
 
-    ``guess`` before a step, ``judged`` after it, ``accept`` for every token of the answer.
-    """
+    def __init__(self) -> None:
+        self._texts: dict[Sequence, _Places] = {}
 
-    def __init__(self, prompt: array[int]) -> None:
-        self._tokens = array("i", prompt)
+    def guess(self, sequences: list[Sequence]) -> dict[Sequence, array[int]]:
+        guesses = {sequence: self._guess(sequence) for sequence in sequences}
+        return {sequence: guess for sequence, guess in guesses.items() if guess}
+
+    def judged(self, sequence: Sequence, n_guessed: int, n_right: int) -> None:
+        self._texts[sequence].length.judged(n_guessed, n_right)
+
+    def forget(self, sequence: Sequence) -> None:
+        self._texts.pop(sequence, None)
+
+    def _guess(self, sequence: Sequence) -> array[int]:
+        places = self._texts.setdefault(sequence, _Places(sequence.tokens))
+        return places.guess(min(places.length.next(), sequence.n_left - 1))
+
+
+class _Places:
+    """Where in a text, which grows, each few tokens stood last, and how well guesses have gone."""
+
+    def __init__(self, tokens: array[int]) -> None:
+        self.length = GuessLength(MOST_GUESSED)
+        self._tokens = tokens
         self._places: dict[tuple[int, ...], int] = {}
-        self._length = 2
-        self._pause = 1
-        self._wait = 0
-        for end in range(KEY_TOKENS, len(prompt)):
-            self._places[tuple(prompt[end - KEY_TOKENS : end])] = end
-
-    def accept(self, token: int) -> None:
-        """The text goes on with ``token``."""
-        end = len(self._tokens)
-        if end >= KEY_TOKENS:
-            self._places[tuple(self._tokens[end - KEY_TOKENS :])] = end
-        self._tokens.append(token)
+        self._n_seen = KEY_TOKENS
 
     def guess(self, most: int) -> array[int]:
-        """At most ``most`` tokens that followed these last ones before; none while guessing does not pay."""
-        if self._wait:
-            self._wait -= 1
-            return array("i")
-        place = self._places.get(tuple(self._tokens[-KEY_TOKENS:]))
-        if place is None:
-            return array("i")
-        return self._tokens[place : place + min(most, self._length)]
-
-    def judged(self, n_guessed: int, n_right: int) -> None:
-        """Longer guesses after a right one, a pause that doubles after a wrong one."""
-        if n_right == n_guessed:
-            self._length = min(MOST_GUESSED, 2 * self._length)
-            self._pause = 1
-        elif 2 * n_right < n_guessed:
-            self._length = 2
-            self._wait = self._pause
-            self._pause = min(LONGEST_PAUSE, 2 * self._pause)
+        """At most ``most`` tokens that followed the last ones before."""
+        tokens = self._tokens
+        for end in range(self._n_seen, len(tokens)):
+            self._places[tuple(tokens[end - KEY_TOKENS : end])] = end
+        self._n_seen = max(self._n_seen, len(tokens))
+        place = self._places.get(tuple(tokens[-KEY_TOKENS:]), len(tokens))
+        return tokens[place : place + most]

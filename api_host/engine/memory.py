@@ -20,11 +20,20 @@ CPU_SLOTS, GPU_SLOTS = 4, 8
 
 @dataclass(frozen=True)
 class Shape:
-    """The figures of a GGUF that memory depends on. ``kv_per_token`` is over all layers, in bytes."""
+    """The figures of a GGUF that memory depends on. ``kv_per_token`` is over all layers, in bytes.
+
+    ``draft`` is a second model beside it, with a KV cache of as many tokens, whole on one device.
+    """
 
     n_layer: int
     weights: int
     kv_per_token: int
+    draft: Shape | None = None
+
+    def size(self, n_tokens: int) -> int:
+        """Bytes of weights and KV cache of ``n_tokens``, of both models."""
+        own = int(self.weights * WEIGHTS_OVERHEAD) + self.kv_per_token * n_tokens
+        return own + (self.draft.size(n_tokens) if self.draft is not None else 0)
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,12 @@ def place_on_cpu(shape: Shape, n_ctx: int, n_slots: int | None, free: int) -> Pl
     Raises:
         OutOfMemory: not even one slot of 512 tokens fits.
     """
-    budget = free - HOST_RESERVE - int(shape.weights * WEIGHTS_OVERHEAD)
-    found = _fit_slots(shape, n_ctx, n_slots, CPU_SLOTS, budget) or _fit_context(
-        shape, n_ctx, n_slots, budget
+    usable = free - HOST_RESERVE
+    found = _fit_slots(shape, n_ctx, n_slots, CPU_SLOTS, usable) or _fit_context(
+        shape, n_ctx, n_slots, usable
     )
     if found is None:
-        needed = free - budget + shape.kv_per_token * min(n_ctx, MIN_CTX) * (n_slots or 1)
+        needed = HOST_RESERVE + shape.size(min(n_ctx, MIN_CTX) * (n_slots or 1))
         raise OutOfMemory(
             f"the model needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; unload another "
             "model or choose a smaller quant",
@@ -70,15 +79,15 @@ def place_on_gpu(
         layers = n_all if n_gpu_layers < 0 else min(n_gpu_layers, n_all)
         return Placement(layers, n_ctx, n_slots or GPU_SLOTS)
     usable = free - GPU_RESERVE
-    budget = usable - int(shape.weights * WEIGHTS_OVERHEAD)
-    whole = _fit_slots(shape, n_ctx, n_slots, GPU_SLOTS, budget)
+    whole = _fit_slots(shape, n_ctx, n_slots, GPU_SLOTS, usable)
     if whole is not None:
         return replace(whole, n_gpu_layers=n_all)
     slots = n_slots or 1
     ctx = n_ctx
     while True:
+        left = usable - (shape.draft.size(ctx * slots) if shape.draft is not None else 0)
         per_layer = (shape.weights * WEIGHTS_OVERHEAD + shape.kv_per_token * ctx * slots) / n_all
-        layers = min(n_all, int(max(0, usable) / per_layer))
+        layers = min(n_all, int(max(0, left) / per_layer))
         if layers > 0 or ctx <= MIN_CTX:
             break
         ctx = max(MIN_CTX, ctx // 2)
@@ -88,11 +97,11 @@ def place_on_gpu(
     return Placement(layers, ctx, slots, tuple(notes))
 
 
-def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, budget: int) -> Placement | None:
-    """As many slots as the budget for KV holds, of the whole context; None when not even one does."""
+def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, usable: int) -> Placement | None:
+    """As many slots as fit ``usable`` bytes, of the whole context; None when not even one does."""
     slots = n_slots or most
     while slots >= 1:
-        if shape.kv_per_token * n_ctx * slots <= budget:
+        if shape.size(n_ctx * slots) <= usable:
             few = n_slots is None and slots < most
             note = f"{slots} sequences run at once instead of {most}: more do not fit in memory"
             return Placement(0, n_ctx, slots, (note,) if few else ())
@@ -102,12 +111,12 @@ def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, budget:
     return None
 
 
-def _fit_context(shape: Shape, n_ctx: int, n_slots: int | None, budget: int) -> Placement | None:
+def _fit_context(shape: Shape, n_ctx: int, n_slots: int | None, usable: int) -> Placement | None:
     slots = n_slots or 1
     ctx = n_ctx
     while ctx > MIN_CTX:
         ctx = max(MIN_CTX, ctx // 2)
-        if shape.kv_per_token * ctx * slots <= budget:
+        if shape.size(ctx * slots) <= usable:
             return Placement(
                 0, ctx, slots, (f"the context is {ctx} tokens instead of {n_ctx}: more does not fit",)
             )

@@ -28,7 +28,8 @@ class Load(msgspec.Struct, tag=True):
     ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence, ``cache_type``
     that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text. ``n_batch``
     None is 512 on a CPU and 2048 on a GPU; ``prefix_memory`` None is a tenth of what is free; ``use_mmap`` None
-    reads the file into huge pages on a CPU that has them, and maps it elsewhere. The rest: HostConfig.
+    reads the file into huge pages on a CPU that has them, and maps it elsewhere. ``draft_model`` is the GGUF of a
+    second model that guesses at most ``draft_max`` tokens a step. The rest: HostConfig.
     """
 
     path: str
@@ -40,6 +41,8 @@ class Load(msgspec.Struct, tag=True):
     queue_limit: int = 100
     cache_type: CacheType = "f16"
     lookup: bool = False
+    draft_model: str | None = None
+    draft_max: int = 8
     prefix_memory: int | None = None
     n_batch: int | None = None
     use_mmap: bool | None = None

@@ -25,13 +25,13 @@ class PrefillBudget:
         self._limit = limit
         self._seconds_per_token: float | None = None
 
-    def tokens(self, n_decoding: int, n_prefilling: int) -> int:
-        """The number of prompt tokens for the next step.
+    def tokens(self, n_decoding: int, n_prefilling: int, n_guessed: int = 0) -> int:
+        """The number of prompt tokens for the next step, in which ``n_guessed`` guesses are decoded as well.
 
         The more sequences wait for each one that is being read, the longer the step may take: who arrives in a
         crowd is read in together.
         """
-        room = max(1, self._limit - n_decoding)
+        room = max(1, self._limit - n_decoding - n_guessed)
         if self._seconds_per_token is None:
             return min(room, max(MIN_TOKENS, self._limit // 4))
         crowd = max(1.0, n_prefilling / n_decoding) if n_decoding else ALONE_S / BESIDE_DECODE_S
@@ -45,11 +45,11 @@ class PrefillBudget:
 
     def observe(self, spans: Iterable[Span], seconds: float) -> None:
         """A step took ``seconds``; only those that were mostly prefill tell its speed."""
-        sizes = [len(span.tokens) for span in spans]
-        n_prefill = sum(size for size in sizes if size > 1)
+        sizes = [(len(span.tokens), span.n_outputs) for span in spans]
+        n_prefill = sum(size for size, n_outputs in sizes if size > n_outputs)
         if n_prefill < MIN_TOKENS:
             return
-        measured = seconds / sum(sizes)
+        measured = seconds / sum(size for size, _ in sizes)
         known = self._seconds_per_token
         self._seconds_per_token = measured if known is None else 0.5 * known + 0.5 * measured
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from api_host.engine.backend import Backend, DecodeFailed, Sampler, Span, Vocabulary
 from api_host.engine.batching import Batching
 from api_host.engine.detokenizer import Detokenizer
-from api_host.engine.lookup import PromptLookup
+from api_host.engine.guessing import FirstOf, Guesser
 from api_host.engine.messages import (
     EngineStats,
     RequestAccepted,
@@ -39,7 +39,7 @@ class Scheduler:
         backend: the model's context. ``vocabulary``: its tokens as text.
         make_sampler: from (params, prompt, index of the choice).
         queue_limit: requests that may wait for a slot before one more is refused.
-        lookup: guess tokens from earlier places of the text (lookup.py), where the model can drop wrong ones.
+        guesser: guesses tokens, where the model can drop wrong ones; None guesses none.
         prefix_memory: bytes of host memory for prefixes that no slot holds.
         clock: seconds; monotonic.
 
@@ -53,7 +53,7 @@ class Scheduler:
         vocabulary: Vocabulary,
         make_sampler: MakeSampler,
         queue_limit: int = 100,
-        lookup: bool = False,
+        guesser: Guesser | None = None,
         prefix_memory: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -61,10 +61,10 @@ class Scheduler:
         self._vocabulary = vocabulary
         self._make_sampler = make_sampler
         self._queue_limit = queue_limit
-        self._lookup = lookup and backend.can_trim
+        self._guesser = guesser if guesser is not None and backend.can_trim else FirstOf()
         self._clock = clock
         self._slots = Slots(backend, Parking(prefix_memory))
-        self._batching = Batching(backend, self._slots)
+        self._batching = Batching(backend, self._slots, self._guesser)
         self._requests: dict[int, Request] = {}
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []
@@ -135,7 +135,6 @@ class Scheduler:
         try:
             for sequence in request.sequences:
                 sequence.sampler = self._make_sampler(request.sampling, request.prompt, sequence.index)
-                sequence.lookup = PromptLookup(request.prompt) if self._lookup else None
         except ApiHostError:
             self._drop(request)
             raise
@@ -187,8 +186,8 @@ class Scheduler:
         while not sequence.finished and n_right < len(guess) and guess[n_right] == token:
             n_right += 1
             token = self._sample(sequence, span.row + n_right)
-        if guess and sequence.lookup is not None:
-            sequence.lookup.judged(len(guess), n_right)
+        if guess and not sequence.finished:
+            self._guesser.judged(sequence, len(guess), n_right)
         if n_right < len(guess):
             sequence.n_computed = self._slots.trim(slot, sequence.n_computed - (len(guess) - n_right))
 
@@ -200,8 +199,6 @@ class Scheduler:
             self._finish(sequence, "stop")
             return token
         sequence.tokens.append(token)
-        if sequence.lookup is not None:
-            sequence.lookup.accept(token)
         request, transcript = sequence.request, sequence.transcript
         stopped = transcript.add(token)
         if request.sampling.logprobs is not None:
@@ -244,6 +241,7 @@ class Scheduler:
         if sequence.sampler is not None:
             sequence.sampler.close()
             sequence.sampler = None
+        self._guesser.forget(sequence)
         self._slots.release(sequence)
         if sequence in self._running:
             self._running.remove(sequence)

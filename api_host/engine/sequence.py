@@ -9,7 +9,6 @@ from array import array
 from dataclasses import dataclass, field
 
 from api_host.engine.backend import Adapters, Sampler
-from api_host.engine.lookup import PromptLookup
 from api_host.engine.transcript import Transcript
 from api_host.errors import ContextLengthExceeded, InvalidRequest
 from api_host.generation import SamplingParams, Timings, Usage
@@ -102,7 +101,6 @@ class Sequence:
         self.leader: Sequence | None = None
         self.n_shared = 0
         self.suspect = False
-        self.lookup: PromptLookup | None = None
         self._limit = min(len(request.prompt) + sampling.max_tokens, most)
 
     @property

@@ -15,9 +15,8 @@ from api_host.engine.parking import Parked, Parking
 from api_host.engine.prefixes import Prefixes
 from api_host.engine.sequence import Sequence
 
-# Below these numbers of tokens a prefill is cheaper than a copy, than waiting for another sequence's prefill, or than
-# a copy from host memory.
-MIN_COPIED = 16
+# Below these numbers of tokens a prefill is cheaper than waiting for another sequence's prefill, or than a copy from
+# host memory.
 MIN_AWAITED = 32
 MIN_PARKED = 128
 
@@ -180,11 +179,11 @@ class Slots:
             return self.idle[0]
         first = next((slot.id for slot in self._all if slot.sequence is not None), 0)
         row = self.idle[first:] + self.idle[:first][::-1]
-        little, more = (MIN_KEPT, MIN_KEPT) if len(row) < len(self._all) else (MIN_COPIED, 0)
+        little, more = (MIN_KEPT, MIN_KEPT) if len(row) < len(self._all) else (self._backend.min_copied, 0)
         costs: list[float] = []
         for slot in row:
             kept = self._usable(slot, common.get(slot.id, 0))
-            lost, again = self._lost(slot, kept), min(MIN_COPIED, length - kept)
+            lost, again = self._lost(slot, kept), min(self._backend.min_copied, length - kept)
             if lost + again <= little:
                 return slot
             costs.append(lost * 2.0 ** ((slot.used - self._clock) / len(self._all)) + again)
@@ -222,7 +221,7 @@ class Slots:
         """Leaves in ``slot`` a prefix of the prompt: the match's cells by copy, or what it holds itself."""
         own = self._usable(slot, common.get(slot.id, 0))
         self._park(slot, own)
-        if match and match.slot is not slot and match.length >= own + MIN_COPIED:
+        if match and match.slot is not slot and match.length >= own + self._backend.min_copied:
             kept = self._backend.copy(match.slot.id, slot.id, match.length)
             slot.tokens = sequence.tokens[:kept]
         elif own:

@@ -46,6 +46,7 @@ def test_it_tells_its_version(cli: Cli) -> None:
 def test_the_help_shows_the_defaults_of_the_configuration(cli: Cli) -> None:
     shown = " ".join(cli("serve", "--help").stdout.split())
     assert "[default: 5000]" in shown and "[default: 4096]" in shown
+    assert "--draft-model REF" in shown and "1 to 16. [default: 8]" in shown
     assert "API_HOST_TOKEN" in shown
 
 

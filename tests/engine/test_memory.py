@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from api_host.engine.memory import Shape, place_on_cpu, place_on_gpu
+from api_host.engine.memory import GPU_RESERVE, HOST_RESERVE, Shape, place_on_cpu, place_on_gpu
 from api_host.errors import OutOfMemory
 from api_host.gguf_header import kv_bytes_per_token
 
@@ -63,6 +63,21 @@ def test_host_memory_bounds_slots_then_context():
     assert place_on_cpu(LLAMA_8B, 4096, None, 6 * GB).n_slots == 1
     short = place_on_cpu(LLAMA_8B, 32_768, None, 6 * GB)
     assert (short.n_slots, short.n_ctx) == (1, 4096)
+
+
+def test_a_draft_model_takes_its_share_before_layers_are_counted():
+    draft = Shape(n_layer=16, weights=GB, kv_per_token=32_768)
+    both = Shape(32, LLAMA_8B.weights, LLAMA_8B.kv_per_token, draft)
+    tokens = 8 * 4096
+    assert both.size(tokens) == LLAMA_8B.size(tokens) + int(1.03 * GB) + 32_768 * tokens
+    just = GPU_RESERVE + both.size(tokens)
+    assert place_on_gpu(both, 4096, None, None, just).n_slots == 8
+    assert place_on_gpu(both, 4096, None, None, just - 1).n_slots == 4
+    alone, beside = (place_on_gpu(shape, 4096, None, None, 4 * GB) for shape in (LLAMA_8B, both))
+    per_layer = LLAMA_8B.size(4096) / 33
+    assert alone.n_gpu_layers - beside.n_gpu_layers == pytest.approx(draft.size(4096) / per_layer, abs=1)
+    assert place_on_cpu(both, 4096, None, HOST_RESERVE + both.size(4096)).n_slots == 1
+    assert place_on_cpu(LLAMA_8B, 4096, None, HOST_RESERVE + both.size(4096)).n_slots == 2
 
 
 def test_what_can_never_fit_is_refused_with_the_numbers():

@@ -33,5 +33,15 @@ def test_prefill_adapts_to_its_measured_speed_and_to_the_crowd():
     assert budget.tokens(n_decoding=4, n_prefilling=1) == 65
     assert budget.tokens(n_decoding=2, n_prefilling=6) == 321
     assert budget.tokens(n_decoding=0, n_prefilling=1) == 320
+    guesses = [Span(slot, array("i", range(17)), 0, n_outputs=17) for slot in (0, 1)]
+    budget.observe(guesses, seconds=100.0)
+    assert budget.tokens(n_decoding=4, n_prefilling=1) == 65, "guesses tell nothing of prefill"
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=100.0)
     assert budget.tokens(n_decoding=1, n_prefilling=1) == 32
+
+
+def test_prompts_leave_the_guesses_their_room_in_the_batch():
+    budget = PrefillBudget(64)
+    budget.observe([Span(0, array("i", range(64)), 0)], seconds=1e-6)
+    assert budget.tokens(n_decoding=2, n_prefilling=1) == 62
+    assert budget.tokens(n_decoding=2, n_prefilling=1, n_guessed=16) == 46

@@ -13,7 +13,7 @@ from api_host.engine.detokenizer import Detokenizer
 from api_host.engine.parking import Parking
 from api_host.engine.prefixes import Prefixes, common_prefix
 from api_host.engine.sequence import Request, Sequence
-from api_host.engine.slots import MIN_AWAITED, MIN_COPIED, MIN_PARKED, Slots
+from api_host.engine.slots import MIN_AWAITED, MIN_PARKED, Slots
 from api_host.engine.transcript import Transcript
 from api_host.generation import SamplingParams
 from tests.fakes.llama import FakeLlama
@@ -170,7 +170,7 @@ def test_a_sequence_gets_what_comparing_with_all_finds(seed: int, can_trim: bool
             assert sequence.leader is not None and sequence.n_shared == awaited
             seen["awaited"] += 1
         else:
-            assert here - MIN_COPIED < sequence.n_cached <= here
+            assert here - house.llama.min_copied < sequence.n_cached <= here
             seen["here"] += here > 0
     assert seen["here"] and seen["parked"] and (seen["awaited"] or not can_trim)
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 
 import pytest
 
+from api_host.engine.lookup import PromptLookup
 from api_host.engine.messages import Piece, RequestAccepted, RequestFailed, RequestFinished
 from api_host.engine.scheduler import Scheduler
 from api_host.engine.sequence import Request
@@ -19,10 +20,14 @@ class Run:
     """A scheduler on a fake, and what it has said so far, by request."""
 
     def __init__(self, **options: object) -> None:
-        queue_limit, lookup = options.pop("queue_limit", 100), options.pop("lookup", False)
+        queue_limit, guesser = options.pop("queue_limit", 100), options.pop("guesser", None)
         self.llama = FakeLlama(**options)  # type: ignore[arg-type]
         self.scheduler = Scheduler(
-            self.llama, self.llama, lambda params, prompt, index: FakeSampler(self.llama), queue_limit, lookup
+            self.llama,
+            self.llama,
+            lambda params, prompt, index: FakeSampler(self.llama),
+            queue_limit,
+            guesser,
         )
         self.text: dict[tuple[int, int], str] = defaultdict(str)
         self.reasons: dict[tuple[int, int], str] = {}
@@ -280,7 +285,7 @@ def looping_next_token(cells: list[int]) -> int:
 @pytest.mark.parametrize("max_tokens", [1, 2, 7, 60])
 def test_guessing_changes_no_text_and_saves_steps(monkeypatch: pytest.MonkeyPatch, max_tokens: int):
     monkeypatch.setattr("tests.fakes.llama.next_token", looping_next_token)
-    plain, guessing = Run(n_slots=2), Run(n_slots=2, lookup=True)
+    plain, guessing = Run(n_slots=2), Run(n_slots=2, guesser=PromptLookup())
     for run in (plain, guessing):
         run.submit(1, prompt(1, length=12), max_tokens=max_tokens)
         run.submit(2, prompt(2, length=30), max_tokens=max_tokens, stop=["<4"])

@@ -1,5 +1,5 @@
 """Small random-weight GGUFs of other architectures, with the demo model's vocabulary: mamba (a running state, no
-cells), lfm2 (a hybrid of both), gemma3 (a sliding window), bert (embeddings only). Shapes as llama.cpp asks for."""
+cells), lfm2 (a hybrid of both), gemma3 (a sliding window), bert (embeddings only), llama. Shapes as llama.cpp asks."""
 
 from __future__ import annotations
 
@@ -121,11 +121,23 @@ def _bert(writer: gguf.GGUFWriter) -> Shapes:
     return shapes
 
 
+def _llama(writer: gguf.GGUFWriter) -> Shapes:
+    writer.add_head_count(N_HEAD)
+    writer.add_head_count_kv(N_HEAD_KV)
+    writer.add_rope_dimension_count(HEAD)
+    shapes: Shapes = {"output_norm.weight": (WIDTH,)}
+    for i in range(N_LAYER):
+        attention = {name: shape for name, shape in _attention(i).items() if "norm" not in name}
+        shapes |= {f"blk.{i}.attn_norm.weight": (WIDTH,), **attention, **_feed_forward(i)}
+    return shapes
+
+
 ARCHITECTURES: dict[str, Callable[[gguf.GGUFWriter], Shapes]] = {
     "mamba": _mamba,
     "lfm2": _lfm2,
     "gemma3": _gemma3,
     "bert": _bert,
+    "llama": _llama,
 }
 GENERATORS = ("mamba", "lfm2", "gemma3")
 

@@ -4,7 +4,7 @@ on every cell of its slot, so that one wrong cell changes the text."""
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from api_host.engine.backend import Adapters, DecodeFailed, Span
 
@@ -27,6 +27,7 @@ class FakeLlama:
         self, n_ctx: int = 256, n_slots: int = 4, n_batch: int = 64, can_trim: bool = True, poison: int = -1
     ) -> None:
         self.n_ctx, self.n_slots, self.n_batch, self.can_trim = n_ctx, n_slots, n_batch, can_trim
+        self.min_copied = 16
         self.poison = poison
         self.cells: list[list[int]] = [[] for _ in range(n_slots)]
         self.rows: dict[int, int] = {}
@@ -88,6 +89,30 @@ class FakeLlama:
 
     def piece(self, token: int, show_control: bool = False) -> bytes:
         return f"<{token}>".encode()
+
+
+class FakeDraft(FakeLlama):
+    """A draft model with the fake's own opinion, as sure of it as ``probability`` says.
+
+    ``wrong`` says of its first, second, third, ... answer whether it is another token instead.
+    """
+
+    def __init__(
+        self, wrong: Callable[[int], bool] = lambda n: False, probability: float = 1.0, **options: int
+    ) -> None:
+        super().__init__(**options)
+        self.probability = probability
+        self.n_asked = 0
+        self._wrong = wrong
+
+    @property
+    def n_read(self) -> int:
+        return sum(len(span.tokens) for batch in self.batches for span in batch)
+
+    def likeliest(self, row: int) -> tuple[int, float]:
+        self.n_asked += 1
+        token = self.rows[row]
+        return token % (N_VOCAB - 1) + 1 if self._wrong(self.n_asked) else token, self.probability
 
 
 class FakeSampler:

@@ -150,6 +150,13 @@ class LlamaModel:
         template = llama_cpp.llama_model_chat_template(self.pointer, None)
         return template.decode("utf-8", "replace") if template else None
 
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Keys and values of one token in a cache of 16-bit numbers, for a model that attends in every layer."""
+        n_head = max(1, llama_cpp.llama_model_n_head(self.pointer))
+        head = llama_cpp.llama_model_n_embd(self.pointer) // n_head
+        return 4 * self.n_layer * int(llama_cpp.llama_model_n_head_kv(self.pointer)) * head
+
     @cached_property
     def eog_tokens(self) -> list[int]:
         return [token for token in range(self.n_vocab) if self.is_eog(token)]

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from api_host.config import HostConfig
 from api_host.engine.messages import Load
-from api_host.errors import Cancelled
+from api_host.errors import Cancelled, InvalidRequest
 from api_host.models.pool.loaded import LoadedModel, RunningWorker, StartWorker, Target
 from api_host.models.pool.memory import Holder, Need, estimate_need, file_size
-from api_host.models.reference import ModelRef
+from api_host.models.reference import ModelRef, parse_reference
 
 
 class Progress(Protocol):
@@ -40,6 +40,25 @@ class ModelSource(Protocol):
     def fetch(self, ref: ModelRef, on_progress: Callable[[Any], None], cancel: threading.Event) -> Path: ...
 
 
+def drafts_of(config: HostConfig) -> dict[str, ModelRef]:
+    """The draft model of each model that has one, by its name: only the host's default model does.
+
+    Raises:
+        InvalidRequest: ``draft_model`` is no reference, or there is no model that it could guess for.
+    """
+    if config.draft_model is None:
+        return {}
+    if config.model is None:
+        raise InvalidRequest(
+            "draft_model: guesses for the host's own model; set model as well, or leave it out"
+        )
+    name = parse_reference(config.model).name
+    try:
+        return {name: parse_reference(config.draft_model)}
+    except InvalidRequest as error:
+        raise InvalidRequest(f"draft_{error.message}") from error
+
+
 class Loading:
     """A model on its way.
 
@@ -48,10 +67,16 @@ class Loading:
         target: how it is to be loaded.
         config: the host's settings; they fill in what a request cannot ask for.
         on_downloaded: called with the bytes that came since the last call.
+        draft: the model that guesses for it.
     """
 
     def __init__(
-        self, ref: ModelRef, target: Target, config: HostConfig, on_downloaded: Callable[[int], None]
+        self,
+        ref: ModelRef,
+        target: Target,
+        config: HostConfig,
+        on_downloaded: Callable[[int], None],
+        draft: ModelRef | None = None,
     ) -> None:
         self.ref = ref
         self.target = target
@@ -62,6 +87,8 @@ class Loading:
         self.holder = Holder(0, on_gpu=False)
         self._thread: threading.Thread | None = None
         self._config = config
+        self._draft = draft
+        self._draft_path: Path | None = None
         self._on_downloaded = on_downloaded
         self._bytes_seen: int | None = None
         self._cancel = threading.Event()
@@ -96,23 +123,41 @@ class Loading:
             self._worker.stop()
 
     def fetch(self, source: ModelSource) -> Path:
-        """The model's file, from this disk or from the hub. Raises the hub's errors, and Cancelled."""
-        path = source.locate(self.ref)
-        if path is None:
-            self._download = {"file": self.ref.name, "bytes_done": 0, "bytes_total": 0}
-            self.status = "downloading"
-            path = source.fetch(self.ref, self._note_download, self._cancel)
+        """The model's file, and its draft model's, from this disk or from the hub.
+
+        Returns:
+            That of the model.
+
+        Raises:
+            The hub's errors, and Cancelled.
+        """
+        path = self._fetch(source, self.ref)
+        if self._draft is not None:
+            self._draft_path = self._fetch(source, self._draft)
         self._load_began = time.monotonic()
         self.status = "loading"
         self.size = file_size(path)
         return path
 
+    def _fetch(self, source: ModelSource, ref: ModelRef) -> Path:
+        path = source.locate(ref)
+        if path is None:
+            self._download = {"file": ref.name, "bytes_done": 0, "bytes_total": 0}
+            self._bytes_seen = None
+            self.status = "downloading"
+            path = source.fetch(ref, self._note_download, self._cancel)
+        return path
+
     def estimate(self, path: Path) -> Need:
-        """What the model is reckoned to need."""
+        """What the model is reckoned to need, its draft model included."""
         parallel = self._config.parallel
-        return estimate_need(
-            path, self.target.n_ctx, None if parallel == "auto" else parallel, self._config.cache_type
-        )
+        return self._need(path, self.target.n_ctx, None if parallel == "auto" else parallel)
+
+    def _need(self, path: Path, n_ctx: int, n_slots: int | None) -> Need:
+        need = estimate_need(path, n_ctx, n_slots, self._config.cache_type)
+        if self._draft_path is None:
+            return need
+        return need + estimate_need(self._draft_path, n_ctx, n_slots, self._config.cache_type)
 
     def reserve(self, n_bytes: int, on_gpu: bool) -> None:
         """Counts as memory that is taken from now on."""
@@ -130,7 +175,7 @@ class Loading:
             worker.stop()
             raise Cancelled(f"loading {self.ref.name} was cancelled")
         assert worker.info is not None, "a worker that has started knows its model"
-        need = estimate_need(path, worker.info.n_ctx, worker.info.n_slots, self._config.cache_type).wanted
+        need = self._need(path, worker.info.n_ctx, worker.info.n_slots).wanted
         return LoadedModel(self.ref.name, worker, self.target, need)
 
     def _message(self, path: Path) -> Load:
@@ -145,6 +190,8 @@ class Loading:
             queue_limit=config.queue_limit,
             cache_type=config.cache_type,
             lookup=config.lookup,
+            draft_model=None if self._draft_path is None else str(self._draft_path),
+            draft_max=config.draft_max,
             prefix_memory=None if config.prefix_memory == "auto" else config.prefix_memory,
             n_batch=config.n_batch,
             use_mmap=config.use_mmap,

@@ -51,6 +51,12 @@ class Need:
     one_sequence: int
     least: int
 
+    def __add__(self, other: Need) -> Need:
+        """What two models in one worker need."""
+        return Need(
+            self.wanted + other.wanted, self.one_sequence + other.one_sequence, self.least + other.least
+        )
+
 
 def estimate_need(path: Path, n_ctx: int, n_slots: int | None, cache_type: CacheType = "f16") -> Need:
     """What the weights, with a tenth for buffers, and a KV cache of ``n_slots`` times ``n_ctx`` tokens take.

@@ -29,7 +29,7 @@ from api_host.generation import LoadOptions
 from api_host.models.pool.entry import ModelEntry
 from api_host.models.pool.lease import Lease
 from api_host.models.pool.loaded import LoadedModel, RunningWorker, StartWorker, Target
-from api_host.models.pool.loading import Loading, ModelSource
+from api_host.models.pool.loading import Loading, ModelSource, drafts_of
 from api_host.models.pool.memory import Memory
 from api_host.models.pool.residents import Residents
 from api_host.models.reference import ModelRef
@@ -54,6 +54,9 @@ class ModelPool:
         on_loaded: called with name and facts of a model that has just been loaded.
         on_failed: called with name and reason of a model that could not be fetched or loaded.
         on_downloaded: called with the bytes that have just come from the hub.
+
+    Raises:
+        InvalidRequest: ``model`` or ``draft_model`` of the settings is not the name of a model.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class ModelPool:
         on_downloaded: Callable[[int], None] = _ignore,
     ) -> None:
         self._config = config
+        self._drafts = drafts_of(config)
         self.source = source
         self._start_worker = start_worker
         self._on_loaded = on_loaded
@@ -188,7 +192,8 @@ class ModelPool:
                 return
 
     def _begin_load(self, entry: ModelEntry, options: LoadOptions) -> None:
-        loading = Loading(entry.ref, entry.target(options), self._config, self._on_downloaded)
+        draft = self._drafts.get(entry.name)
+        loading = Loading(entry.ref, entry.target(options), self._config, self._on_downloaded, draft)
         entry.loading = loading
         entry.error = None
         loading.begin(functools.partial(self._run, entry, loading))
