@@ -17,6 +17,7 @@ from api_host.errors import ApiHostError
 from api_host.metrics import Metrics
 from api_host.web import host_routes, model_routes
 from api_host.web.auth import TokenGuard
+from api_host.web.current import notes, this_request
 from api_host.web.dialect import Dialect, Operation
 from api_host.web.dialects import anthropic, llm_api, native, ollama, openai, petals, truss, zephyr
 from api_host.web.failures import error_response, from_http, unexpected, with_headers_of
@@ -91,10 +92,11 @@ def _add_gate(app: Flask, guard: TokenGuard) -> None:
     @app.before_request
     def check() -> Response | None:
         g.started = time.monotonic()
-        if request.method == "OPTIONS":
+        asked = this_request()
+        if asked.method == "OPTIONS":
             return Response(status=204)
-        if request.routing_exception is None and request.endpoint not in host_routes.OPEN_ENDPOINTS:
-            guard.check(request)
+        if asked.routing_exception is None and asked.endpoint not in host_routes.OPEN_ENDPOINTS:
+            guard.check(asked)
         return None
 
     @app.after_request
@@ -117,16 +119,17 @@ def _add_gate(app: Flask, guard: TokenGuard) -> None:
 def _add_accounts(app: Flask, metrics: Metrics) -> None:
     @app.after_request
     def count_when_closed(response: Response) -> Response:
-        started = g.started
-        dialect = request.blueprint or "host"
-        route = request.url_rule.rule if request.url_rule else "other"
+        asked, noted = this_request(), notes()
+        started = noted.started
+        dialect = asked.blueprint or "host"
+        route = asked.url_rule.rule if asked.url_rule else "other"
         answer: Any = response.response
-        failure: str | None = g.get("failure")
+        early = response.status_code, noted.get("failure")
 
+        # Without the response, which would hold itself by it, and be left to the garbage collector.
         def count() -> None:
             late = isinstance(answer, Outgoing) and answer.status != 200
-            status = answer.status if late else response.status_code
-            message = answer.failure if late else failure
+            status, message = (answer.status, answer.failure) if late else early
             metrics.request_finished(dialect, route, status, time.monotonic() - started, message)
 
         response.call_on_close(count)

@@ -11,6 +11,7 @@ import pydantic_core
 from flask import Request
 
 from api_host.errors import ApiHostError, InvalidRequest
+from api_host.web.current import this_request
 from api_host.web.failures import body_too_large
 
 # A JSON body is accepted under these too: curl and older clients send JSON under a type of their own choosing.
@@ -55,13 +56,14 @@ def read_body(request: Request) -> bytes:
     return body
 
 
-def read_json(request: Request) -> bytes:
-    """The body of a request that has to be a JSON object; it is only looked at, not parsed.
+def read_json() -> bytes:
+    """The body of the current request, which has to be a JSON object; it is only looked at, not parsed.
 
     Raises:
         UnsupportedMediaType: neither the content type nor the first character is JSON's.
         InvalidRequest: there is no body.
     """
+    request = this_request()
     body = read_body(request)
     if not body.strip():
         raise InvalidRequest("the body is empty; send a JSON object")

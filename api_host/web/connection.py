@@ -154,7 +154,7 @@ class Connection(cheroot_server.HTTPConnection):
 
         Handing the connection back and forth between threads costs as much as a fifth of a small request.
         """
-        if self.server.requests.idle < SPARE_THREADS:
+        if self.server.spare_threads < SPARE_THREADS:
             return False
         try:
             return bool(self.rfile.arrives(SOON_S))

@@ -31,7 +31,6 @@ class Watch:
         self._owner = owner
         self.sock = sock
         self.gone = gone
-        self.ended = False
         self.registered = False
 
     def end(self) -> None:
@@ -46,8 +45,10 @@ class DisconnectWatch:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.RLock()
         self._stopping = False
-        self._newcomers: list[Watch] = []
+        self._newcomers: set[Watch] = set()
+        # Whether the thread looks at newcomers soon, without being woken; and whether any has come since it last did.
         self._gathering = False
+        self._any_came = False
         self._wake, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         immediate = ("EpollSelector", "KqueueSelector")
@@ -76,15 +77,16 @@ class DisconnectWatch:
         """
         entry = Watch(self, sock, gone)
         with self._lock:
-            self._newcomers.append(entry)
-            asleep, self._gathering = not self._gathering, True
-            if asleep and not self._stopping:
+            self._newcomers.add(entry)
+            self._any_came = True
+            if not self._gathering and not self._stopping:
+                self._gathering = True
                 self._wake.send(b"x")
         return entry
 
     def forget(self, entry: Watch) -> None:
         with self._lock:
-            entry.ended = True
+            self._newcomers.discard(entry)
             self._unregister(entry)
 
     def _run(self) -> None:
@@ -103,14 +105,13 @@ class DisconnectWatch:
         return self._timeout if gathered_at is None else max(0.0, gathered_at - time.monotonic())
 
     def _take_in(self) -> bool:
-        """Begins to watch those newcomers that have not ended; whether there were any."""
+        """Begins to watch those newcomers that have not ended; whether any came."""
         with self._lock:
-            newcomers, self._newcomers = self._newcomers, []
-            self._gathering = bool(newcomers)
-            for entry in newcomers:
-                if not entry.ended:
-                    self._register(entry)
-        return bool(newcomers)
+            for entry in self._newcomers:
+                self._register(entry)
+            self._newcomers.clear()
+            self._gathering, self._any_came = self._any_came, False
+            return self._gathering
 
     def _register(self, entry: Watch) -> None:
         try:

@@ -11,7 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from api_host.errors import ApiHostError, HostStopping
 from api_host.generation import LoadOptions
@@ -128,7 +128,7 @@ def _routes(pipeline: Pipeline, responder: Responder, background: BackgroundLoad
 
     @routes.post("/api/models/load")
     def load() -> Response:
-        body = LOAD_SHAPE.read(read_json(request))
+        body = LOAD_SHAPE.read(read_json())
         options = (body.options or LoadFields()).load_options()
         loading = pipeline.load(body.reference, options)
         if body.wait:
@@ -140,7 +140,7 @@ def _routes(pipeline: Pipeline, responder: Responder, background: BackgroundLoad
 
     @routes.post("/api/models/unload")
     def unload() -> Response:
-        reference = UNLOAD_SHAPE.read(read_json(request)).reference
+        reference = UNLOAD_SHAPE.read(read_json()).reference
         assert reference is not None
         pipeline.unload(reference)
         return jsonify({"model": reference, "unloaded": True})

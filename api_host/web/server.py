@@ -190,6 +190,11 @@ class _Http(wsgi.Server):
         # What an idle thread is about to take does not wait.
         return bool(waiting >= self._queue_limit and waiting - self.requests.idle >= self._queue_limit)
 
+    @property
+    def spare_threads(self) -> int:
+        """How many threads have no connection."""
+        return int(self.requests.max) - len(self._live)
+
     @contextlib.contextmanager
     def live(self, conn: Connection) -> Iterator[None]:
         """Marks a connection as one that a stop has to cut."""

@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from flask import Response, g, request
+from flask import Response
 
 from api_host.errors import ApiHostError, GenerationFailed
 from api_host.generation import Accepted, Chunk, Event, Finished, Waiting
 from api_host.metrics import Metrics
 from api_host.web.cache_control import cache_result, take_cache_result
+from api_host.web.current import notes, this_request
 from api_host.web.disconnect import DisconnectWatch, Watch
 from api_host.web.failures import unexpected
 
@@ -126,7 +127,7 @@ class Outgoing:
     def __init__(self, generation: Generation, form: Format, metrics: Metrics, pace: Pace) -> None:
         self.status = 200
         self.failure: str | None = None
-        self._events = Passage(generation, metrics, g.started, cache_result() == "hit")
+        self._events = Passage(generation, metrics, notes().started, cache_result() == "hit")
         self._form = form
         self._pace = pace
         self._held = b""
@@ -201,8 +202,9 @@ class Outgoing:
 
 
 def _watch_client(generation: Generation) -> Watch | None:
-    watch: DisconnectWatch | None = request.environ.get(WATCH_KEY)
-    return None if watch is None else watch.watch(request.environ[SOCKET_KEY], generation.cancel)
+    environ = this_request().environ
+    watch: DisconnectWatch | None = environ.get(WATCH_KEY)
+    return None if watch is None else watch.watch(environ[SOCKET_KEY], generation.cancel)
 
 
 def _cache_header() -> dict[str, str]:

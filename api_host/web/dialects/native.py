@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from annotated_types import MaxLen
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import WithJsonSchema
 
 from api_host.generation import (
@@ -88,7 +88,7 @@ def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
     @native.post("/")
     @native.post("/api")
     def generate() -> Response:
-        body = SHAPE.read(read_json(request))
+        body = SHAPE.read(read_json())
         options = body.options or Options()
         if body.task == "none":
             loading = pipeline.load(body.reference, options.load_options())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Protocol
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from api_host.generation import GenerationRequest
 from api_host.web.body import read_json
@@ -39,14 +39,14 @@ def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
 
     @routes.post("/v1/messages")
     def create() -> Response:
-        body = SHAPE.read(read_json(request))
+        body = SHAPE.read(read_json())
         found = asked(body)
         form = (EventStream if body.stream else WholeMessage)(_narration(found), error_body)
         return answered(pipeline.generate(found.request), form)
 
     @routes.post("/v1/messages/count_tokens")
     def count_tokens() -> Response:
-        body = COUNT_SHAPE.read(read_json(request))
+        body = COUNT_SHAPE.read(read_json())
         return answered(pipeline.count(counted(body)), CountFormat(error_body))
 
     def answered(generation: Generation, form: Format) -> Response:

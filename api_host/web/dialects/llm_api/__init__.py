@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Protocol
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, jsonify
 
 from api_host.errors import ApiHostError, WrongToken
 from api_host.generation import EmbeddingRequest, GenerationRequest
@@ -67,7 +67,7 @@ def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
     routes = Blueprint("llm_api", __name__)
 
     def answer(make_form: Callable[[Affixed], Format]) -> Response:
-        body = GENERATE.read(read_json(request))
+        body = GENERATE.read(read_json())
         with _in_words(PROMPT_NAMES):
             form = make_form(Affixed(body.before, body.after))
             return responder.respond(pipeline.generate(body.request()), form)
@@ -82,7 +82,7 @@ def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
 
     @routes.post("/embeddings")
     def embeddings() -> Response:
-        body = EMBEDDINGS.read(read_json(request))
+        body = EMBEDDINGS.read(read_json())
         with _in_words(TEXT_NAMES):
             asked = EmbeddingRequest([body.text], body.reference)
             return responder.respond(pipeline.embed(asked), JsonVector())

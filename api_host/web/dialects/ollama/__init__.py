@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from api_host.generation import EmbeddingRequest, GenerationRequest, LoadOptions
 from api_host.models.details import ModelDetails
@@ -58,11 +58,11 @@ def dialect(pipeline: Pipeline, responder: Responder) -> Dialect:
 def _add_texts(routes: Blueprint, texts: Texts) -> None:
     @routes.post("/api/generate")
     def generate() -> Response:
-        return texts.generate(bodies.GENERATE.read(read_json(request)))
+        return texts.generate(bodies.GENERATE.read(read_json()))
 
     @routes.post("/api/chat")
     def chat() -> Response:
-        return texts.chat(bodies.CHAT.read(read_json(request)))
+        return texts.chat(bodies.CHAT.read(read_json()))
 
 
 def _add_vectors(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> None:
@@ -78,13 +78,13 @@ def _add_vectors(routes: Blueprint, pipeline: Pipeline, responder: Responder) ->
 
     @routes.post("/api/embed")
     def embed() -> Response:
-        body = bodies.EMBED.read(read_json(request))
+        body = bodies.EMBED.read(read_json())
         answer = EmbedAnswer(spelled(body, model_of(pipeline, body)), body.dimensions)
         return vectors(body, body.texts, answer, body.truncate is not False)
 
     @routes.post("/api/embeddings")
     def embeddings() -> Response:
-        body = bodies.EMBEDDINGS.read(read_json(request))
+        body = bodies.EMBEDDINGS.read(read_json())
         return vectors(body, [body.prompt] if body.prompt else [], SingleEmbedAnswer(None), True)
 
 
@@ -99,12 +99,12 @@ def _add_models(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> 
 
     @routes.post("/api/show")
     def show() -> Response:
-        body = bodies.SHOW.read(read_json(request))
+        body = bodies.SHOW.read(read_json())
         return at_once(False, in_detail(pipeline.details(model_of(pipeline, body))))
 
     @routes.post("/api/pull")
     def pull() -> Response:
-        body = bodies.PULL.read(read_json(request))
+        body = bodies.PULL.read(read_json())
         return responder.respond(pipeline.pull(model_of(pipeline, body)), form(body.streams, PullAnswer()))
 
     @routes.get("/api/version")

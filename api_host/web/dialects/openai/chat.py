@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 from annotated_types import MinLen
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from api_host.generation import GenerationRequest, LoadOptions
 from api_host.web.body import read_json
@@ -104,7 +104,7 @@ def add_routes(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> N
 
     @routes.post("/v1/chat/completions")
     def chat() -> Response:
-        body = SHAPE.read(read_json(request))
+        body = SHAPE.read(read_json())
         called = calling(body.tools, body.tool_choice)
         asked = body.generation_request(called)
         generation = InWords(pipeline.generate(asked), {"inputs": "messages"})

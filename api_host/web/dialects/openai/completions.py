@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import WithJsonSchema
 
 from api_host.generation import GenerationRequest, LoadOptions
@@ -81,7 +81,7 @@ def add_routes(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> N
 
     @routes.post("/v1/completions")
     def complete() -> Response:
-        body = SHAPE.read(read_json(request))
+        body = SHAPE.read(read_json())
         asked = body.generation_requests()
         n = asked[0].sampling.n
         prompts = Prompts([pipeline.generate(one) for one in asked], n, body.echo is True)

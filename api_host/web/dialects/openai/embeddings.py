@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
 from annotated_types import Ge, Le
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import WithJsonSchema
 
 from api_host.errors import InvalidRequest
@@ -127,7 +127,7 @@ def add_routes(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> N
 
     @routes.post("/v1/embeddings")
     def embed() -> Response:
-        body = SHAPE.read(read_json(request))
+        body = SHAPE.read(read_json())
         options = body.options.load_options() if body.options is not None else LoadOptions()
         asked = EmbeddingRequest(texts(body.input), body.reference, options)
         generation = InWords(pipeline.embed(asked), {"inputs": "input"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Literal, Protocol
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 from pydantic import WithJsonSchema
 
 from api_host.generation import GenerationRequest, LoadOptions
@@ -192,7 +192,7 @@ def add_routes(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> N
 
     @routes.post("/v1/responses")
     def respond() -> Response:
-        body = SHAPE.read(read_json(request))
+        body = SHAPE.read(read_json())
         called = flat_calling(body.tools or [], body.tool_choice)
         asked = body.generation_request(called)
         generation = InWords(pipeline.generate(asked), _NAMES)

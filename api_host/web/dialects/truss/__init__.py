@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from api_host.errors import ApiHostError, WrongToken
 from api_host.generation import GenerationRequest
@@ -58,7 +58,7 @@ def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
 
     @routes.post("/predict")
     def predict() -> Response:
-        body = SHAPE.read(read_json(request))
+        body = SHAPE.read(read_json())
         with _in_our_words():
             return answer(body)
 

@@ -53,15 +53,15 @@ def _add_generating(zephyr: Blueprint, pipeline: Pipeline, responder: Responder)
     @zephyr.post("/zephyr/python")
     @zephyr.post("/zephyr/system-message")
     def chat() -> Response:
-        return answer(QUERY.read(read_json(request)))
+        return answer(QUERY.read(read_json()))
 
     @zephyr.post("/zephyr/code-doc")
     def code_doc() -> Response:
-        return answer(CODE_DOC.read(read_json(request)))
+        return answer(CODE_DOC.read(read_json()))
 
     @zephyr.post("/zephyr/structured-code-doc")
     def structured_code_doc() -> Response:
-        return answer(STRUCTURED.read(read_json(request)))
+        return answer(STRUCTURED.read(read_json()))
 
 
 def _query_and_body() -> dict[str, Any]:
