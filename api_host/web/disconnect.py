@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 # epoll and kqueue see sockets that are added during a wait; other selectors have to look again.
 _RELOOK_S = 0.2
-# How late a watch may begin.
+# A watch begins after once to twice this time.
 GATHER_S = 0.05
 _PEEK = socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0)
 
@@ -45,7 +45,9 @@ class DisconnectWatch:
         self._selector = selectors.DefaultSelector()
         self._lock = threading.RLock()
         self._stopping = False
-        self._newcomers: set[Watch] = set()
+        # In the order in which they came; the values say nothing.
+        self._newcomers: dict[Watch, None] = {}
+        self._waiting: dict[Watch, None] = {}
         # Whether the thread looks at newcomers soon, without being woken; and whether any has come since it last did.
         self._gathering = False
         self._any_came = False
@@ -77,7 +79,7 @@ class DisconnectWatch:
         """
         entry = Watch(self, sock, gone)
         with self._lock:
-            self._newcomers.add(entry)
+            self._newcomers[entry] = None
             self._any_came = True
             if not self._gathering and not self._stopping:
                 self._gathering = True
@@ -86,7 +88,8 @@ class DisconnectWatch:
 
     def forget(self, entry: Watch) -> None:
         with self._lock:
-            self._newcomers.discard(entry)
+            self._newcomers.pop(entry, None)
+            self._waiting.pop(entry, None)
             self._unregister(entry)
 
     def _run(self) -> None:
@@ -105,11 +108,11 @@ class DisconnectWatch:
         return self._timeout if gathered_at is None else max(0.0, gathered_at - time.monotonic())
 
     def _take_in(self) -> bool:
-        """Begins to watch those newcomers that have not ended; whether any came."""
+        """Begins to watch those that were newcomers the last time and have not ended; whether there are new ones."""
         with self._lock:
-            for entry in self._newcomers:
+            for entry in self._waiting:
                 self._register(entry)
-            self._newcomers.clear()
+            self._waiting, self._newcomers = self._newcomers, {}
             self._gathering, self._any_came = self._any_came, False
             return self._gathering
 

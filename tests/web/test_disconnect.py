@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,6 +119,20 @@ def test_many_requests_in_a_row_wake_the_watching_once(
     theirs.close()
     assert gone.wait(1)
     ours.close()
+
+
+def test_a_watch_that_ends_early_leaves_nothing_behind(watch: DisconnectWatch) -> None:
+    class Request:
+        def cancel(self) -> None: ...
+
+    ours, theirs = socket.socketpair()
+    request = Request()
+    left = weakref.ref(request)
+    watch.watch(ours, request.cancel).end()
+    del request
+    assert left() is None
+    ours.close()
+    theirs.close()
 
 
 def test_a_farewell_before_the_watching_begins_is_noticed(watch: DisconnectWatch) -> None:
