@@ -136,6 +136,7 @@ class Connection(cheroot_server.HTTPConnection):
     def __init__(self, server: Any, sock: socket.socket, makefile: Any = None) -> None:
         client = ClientSocket(sock.detach())
         client.allow(HEAD_S)
+        # Not cheroot's files, which are Python's slow ones and hold the socket open until they are closed, too.
         super().__init__(server, client, make_file)
         self.unread = False
 
