@@ -155,7 +155,7 @@ class Generation:
                     queued = lease.loaded.worker.stats.n_waiting > 0
                     yield Waiting("queued" if queued else "prefill")
                 case RequestAccepted(n_prompt_tokens=n_prompt_tokens, prompt=prompt):
-                    yield Accepted(self._ref.name, n_prompt_tokens, prompt)
+                    yield Accepted(self._ref.name, n_prompt_tokens, prompt, answer.ready)
                 case Piece() as piece:
                     yield Chunk(piece.text, piece.index, piece.n_tokens, piece.finish_reason, piece.logprobs)
                 case RequestFinished(usage=usage, timings=timings, tokens=tokens):

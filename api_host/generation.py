@@ -190,11 +190,15 @@ class Waiting:
 
 @dataclass
 class Accepted:
-    """The model is loaded and the prompt fits: from here on an answer comes. ``prompt`` is its text, if wanted."""
+    """The model is loaded and the prompt fits: from here on an answer comes. ``prompt`` is its text, if wanted.
+
+    ``followed`` tells whether the next event is here already, and so may leave together with what this one has sent.
+    """
 
     model: str
     n_prompt_tokens: int
     prompt: str | None = None
+    followed: bool = field(default=False, compare=False)
 
 
 @dataclass

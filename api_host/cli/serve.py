@@ -5,6 +5,7 @@ At a terminal its facts stand on a screen; in a pipe, a CI job or with ``--plain
 
 from __future__ import annotations
 
+import gc
 import sys
 from typing import Any, get_args
 
@@ -67,6 +68,8 @@ def serve(
     drawn = can_redraw(sys.stdout) and not (plain or quiet or as_json)
     lines = not (drawn or quiet or as_json)
     host = ApiHost(token=token, use_token=False if no_token else None, announce=lines, **settings)
+    # What is there by now stays, and a full collection, which stops every request, need not look at it again.
+    gc.freeze()
     if as_json:
         _with_json(host)
     elif drawn:

@@ -15,6 +15,8 @@ from api_host.generation import FinishReason, GenerationRequest, Timings, TokenL
 from api_host.gguf_header import CacheType
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
+# Of a larger buffer each receive would have the system map and unmap memory.
+RECEIVE_BYTES = 64 * 1024
 _LENGTH = struct.Struct(">I")
 
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from api_host import errors
 from api_host.engine.messages import (
+    RECEIVE_BYTES,
     Cancel,
     Embed,
     Embedded,
@@ -64,7 +65,7 @@ class Worker:
         self._streams: dict[int, RequestStream] = {}
         self._lock = threading.Lock()
         self._sending = threading.Lock()
-        self._stopping = self._ended = False
+        self._stopping = self._gone = self._ended = False
         self._outcome: Loaded | LoadFailed | None = None
         self._settled = threading.Event()
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
@@ -124,7 +125,8 @@ class Worker:
 
     @property
     def alive(self) -> bool:
-        return not self._stopping and self._process.poll() is None
+        """Whether its process runs, as far as the socket tells: asking the system costs every request a call."""
+        return not self._stopping and not self._gone
 
     def generate(
         self,
@@ -215,13 +217,14 @@ class Worker:
             while data := self._receive():
                 for frame in frames.feed(data):
                     self._take(from_worker_decoder.decode(frame))
+        self._gone = True
         self._process.wait()
         self._stderr_reader.join()
         self._end()
 
     def _receive(self) -> bytes:
         try:
-            return self._sock.recv(1 << 20)
+            return self._sock.recv(RECEIVE_BYTES)
         except ConnectionResetError:
             return b""
 

@@ -20,6 +20,11 @@ class RequestStream:
         self._events: queue.SimpleQueue[WorkerEvent | ApiHostError] = queue.SimpleQueue()
         self._cancel = cancel
 
+    @property
+    def ready(self) -> bool:
+        """Whether ``get`` would answer at once."""
+        return not self._events.empty()
+
     def get(self, timeout: float | None = None) -> WorkerEvent | None:
         """The next event, or None after ``timeout`` seconds; RequestFinished or Embedded is the last.
 

@@ -83,11 +83,16 @@ class Scheduler:
     @property
     def stats(self) -> EngineStats:
         return EngineStats(
-            n_waiting=len({sequence.request.id for sequence in self._waiting}),
+            n_waiting=self._n_waiting,
             n_running=len(self._running),
             cells_used=self._slots.n_cells,
             cells_total=self._backend.n_ctx * self._backend.n_slots,
         )
+
+    @property
+    def _n_waiting(self) -> int:
+        """Requests of which a sequence waits for a slot."""
+        return len({sequence.request.id for sequence in self._waiting})
 
     @property
     def urgent(self) -> bool:
@@ -111,7 +116,7 @@ class Scheduler:
         """
         request.n_ctx = min(request.n_ctx, self._backend.n_ctx)
         request.check_length()
-        if self.stats.n_waiting >= self._queue_limit:
+        if self._n_waiting >= self._queue_limit:
             raise QueueFull(
                 f"{self._queue_limit} requests are waiting for this model already; try again later",
                 retry_after=5,

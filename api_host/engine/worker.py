@@ -6,6 +6,7 @@ Knows nothing of HTTP or of the hub. It ends when the host closes its end of the
 from __future__ import annotations
 
 import functools
+import gc
 import signal
 import socket
 import sys
@@ -13,6 +14,7 @@ import sys
 from api_host.engine.engine import Engine
 from api_host.engine.loader import load_model
 from api_host.engine.messages import (
+    RECEIVE_BYTES,
     FrameReader,
     Load,
     Loaded,
@@ -46,7 +48,7 @@ class Inbox:
         messages: list[ToWorker] = []
         while not messages:
             try:
-                data = self._sock.recv(1 << 20, 0 if wait else socket.MSG_DONTWAIT)
+                data = self._sock.recv(RECEIVE_BYTES, 0 if wait else socket.MSG_DONTWAIT)
             except BlockingIOError:
                 break
             if not data:
@@ -69,6 +71,8 @@ def serve(sock: socket.socket) -> None:
         return
     engine = Engine(loaded, first)
     send(sock, Loaded(loaded.info))
+    # What is there by now stays: the collector need not look at it again.
+    gc.freeze()
     outbox = Outbox(engine, functools.partial(send, sock))
     messages = rest
     while True:

@@ -216,7 +216,7 @@ def _is_decisive(event: Event) -> bool:
     """Whether nothing cheap is left to be checked after this event."""
     if isinstance(event, Waiting):
         return event.status in ("queued", "prefill")
-    return isinstance(event, Accepted | Chunk)
+    return isinstance(event, Chunk) or (isinstance(event, Accepted) and not event.followed)
 
 
 class Responder:

@@ -37,6 +37,10 @@ class FakeStream:
     def say(self, event: WorkerEvent | Exception) -> None:
         self._events.put(event)
 
+    @property
+    def ready(self) -> bool:
+        return not self._events.empty()
+
     def get(self, timeout: float | None = None) -> WorkerEvent | None:
         try:
             event = self._events.get(timeout=timeout)

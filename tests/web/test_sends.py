@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from api_host.generation import Accepted
 from api_host.web import connection
 from api_host.web.client_socket import ClientSocket
 from api_host.web.server import Server
@@ -70,6 +72,18 @@ def test_the_head_of_a_stream_travels_with_its_first_piece(
     assert sends[0].endswith(b"\r\n\r\n3\r\n:\n\n\r\n")  # accepted, and nothing to show yet
     assert b'"one"' in sends[1]
     assert b'"two"' in sends[2]
+
+
+def test_text_that_is_there_at_once_travels_with_the_head_too(
+    site: Site, pipeline: FakePipeline, sends: list[bytes]
+) -> None:
+    accepted, *rest = answer("one", "two")
+    assert isinstance(accepted, Accepted)
+    pipeline.script = lambda request: [dataclasses.replace(accepted, followed=True), *rest]
+    assert site.post({"inputs": "Hi", "stream": True}).status_code == 200
+    assert sends[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b'"one"' in sends[0]
+    assert b'"two"' in sends[1]
 
 
 def test_a_piece_of_a_stream_does_not_wait_for_the_next(sends: list[bytes]) -> None:

@@ -18,6 +18,9 @@ from api_host.models.pool.memory import Holder
 class Answer(Protocol):
     """One request's events, as engine/process.py's RequestStream hands them out."""
 
+    @property
+    def ready(self) -> bool: ...
+
     def get(self, timeout: float | None) -> WorkerEvent | None: ...
 
     def cancel(self) -> None: ...
