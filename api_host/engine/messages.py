@@ -192,10 +192,15 @@ to_worker_decoder: msgspec.msgpack.Decoder[ToWorker] = msgspec.msgpack.Decoder(T
 from_worker_decoder: msgspec.msgpack.Decoder[FromWorker] = msgspec.msgpack.Decoder(FromWorker)
 
 
+def frame(message: ToWorker | FromWorker) -> bytes:
+    """The message as it is sent. Raises OverflowError: a whole number is beyond 64 bits."""
+    payload = _encoder.encode(message)
+    return _LENGTH.pack(len(payload)) + payload
+
+
 def send(sock: socket.socket, message: ToWorker | FromWorker) -> None:
     """Writes one frame. Raises OSError when the other side has gone."""
-    payload = _encoder.encode(message)
-    sock.sendall(_LENGTH.pack(len(payload)) + payload)
+    sock.sendall(frame(message))
 
 
 class FrameReader:

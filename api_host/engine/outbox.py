@@ -1,7 +1,8 @@
 """What the worker has to say, on its way to the host: pieces of text that lie close together travel together.
 
-Each frame wakes two threads of the host, which share the cores with the model on a CPU; forty milliseconds are below
-what a reader or a network would notice. First pieces and ends never wait. Knows nothing of how pieces come about.
+Each piece wakes a thread of the host, which shares the cores with the model on a CPU; forty milliseconds are below what
+a reader or a network would notice, and many streams at once wait a little longer. First pieces and ends never wait.
+Knows nothing of how pieces come about.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ from typing import Protocol
 from api_host.engine.messages import EngineStats, Step, WorkerEvent
 
 TOGETHER_S = 0.04
+# Of all streams together, a second; then each of them waits longer, but at most so many seconds.
+MOST_PIECES = 100
+LONGEST_TOGETHER_S = 0.15
 
 
 class Source(Protocol):
@@ -49,13 +53,13 @@ class Outbox:
         self._source = source
         self._send = send
         self._clock = clock
-        self._sent_at = float("-inf")
+        self._due = float("-inf")
         self._stats = EngineStats()
 
     def after_step(self) -> None:
         """Sends a frame, if there is something to say that cannot wait or has waited long enough."""
         source = self._source
-        if source.urgent or self._clock() - self._sent_at >= TOGETHER_S or not source.only_decodes:
+        if source.urgent or self._clock() >= self._due or not source.only_decodes:
             self._flush()
 
     def _flush(self) -> None:
@@ -63,4 +67,5 @@ class Outbox:
         if events or stats != self._stats:
             self._send(Step(events, stats))
             self._stats = stats
-            self._sent_at = self._clock()
+            wait = min(LONGEST_TOGETHER_S, max(TOGETHER_S, stats.n_running / MOST_PIECES))
+            self._due = self._clock() + wait

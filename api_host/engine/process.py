@@ -37,8 +37,8 @@ from api_host.engine.messages import (
     Step,
     Stop,
     ToWorker,
+    frame,
     from_worker_decoder,
-    send,
 )
 from api_host.engine.request_stream import RequestStream
 from api_host.errors import Cancelled, InvalidRequest, WorkerDied, without_paths
@@ -201,8 +201,9 @@ class Worker:
 
     def _send(self, message: ToWorker) -> None:
         """Sends; a worker that has gone is noticed by the reader, which fails its streams."""
+        data = frame(message)
         with self._sending, contextlib.suppress(OSError):
-            send(self._sock, message)
+            self._sock.sendall(data)
 
     def _cancel(self, request_id: int) -> None:
         with self._lock:
@@ -215,8 +216,8 @@ class Worker:
         frames = FrameReader()
         with self._sock:
             while data := self._receive():
-                for frame in frames.feed(data):
-                    self._take(from_worker_decoder.decode(frame))
+                for one in frames.feed(data):
+                    self._take(from_worker_decoder.decode(one))
         self._gone = True
         self._process.wait()
         self._stderr_reader.join()

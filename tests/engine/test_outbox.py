@@ -49,6 +49,19 @@ def test_pieces_wait_for_others_and_are_not_even_made_meanwhile():
     assert line.sent == [Step([PIECE] * 3, line.stats)]
 
 
+def test_pieces_of_many_streams_wait_longer_but_not_for_long():
+    for n_running, seconds in ((1, 0.04), (8, 0.08), (100, 0.15)):
+        line = Line()
+        line.stats = EngineStats(n_running=n_running)
+        line.step(PIECE)
+        line.now += seconds - 0.001
+        line.step(PIECE)
+        assert len(line.sent) == 1
+        line.now += 0.002
+        line.step(PIECE)
+        assert len(line.sent) == 2
+
+
 def test_what_somebody_waits_for_goes_at_once_and_takes_along_what_waits():
     line = begun()
     line.step(PIECE)
