@@ -12,8 +12,9 @@ from __future__ import annotations
 # Steps of n threads take processor time of up to n times their duration; below this share of it, fewer threads would
 # have done as much. (Two threads with two cores to themselves were seen to take 0.65 to 0.95, with one core 0.5.)
 CROWDED = 0.55
-# Seconds of steps that a judgement is based on.
+# What a judgement is based on: seconds of steps, or so many of them.
 WINDOW_S = 0.1
+WINDOW_STEPS = 64
 # Seconds until all threads are tried again; they double each time that they were too many.
 FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
@@ -32,6 +33,7 @@ class Threads:
         self._pause = FIRST_PAUSE_S
         self._retry_at = 0.0
         self._seconds = self._cpu_seconds = 0.0
+        self._n_steps = 0
 
     def observe(self, now: float, seconds: float, cpu_seconds: float) -> bool:
         """A step of ``n`` threads ended at ``now``; it took ``seconds``, and ``cpu_seconds`` of processor time.
@@ -43,10 +45,12 @@ class Threads:
             return False
         self._seconds += seconds
         self._cpu_seconds += cpu_seconds
-        if self._seconds < WINDOW_S:
+        self._n_steps += 1
+        if self._seconds < WINDOW_S and self._n_steps < WINDOW_STEPS:
             return False
         crowded = self._cpu_seconds < CROWDED * self.n * self._seconds
         self._seconds = self._cpu_seconds = 0.0
+        self._n_steps = 0
         before, self.n = self.n, self._chosen(now, crowded)
         return self.n != before
 

@@ -63,6 +63,12 @@ def test_one_thread_is_never_too_many():
     assert machine.changes == []
 
 
+def test_short_steps_are_judged_soon():
+    threads = Threads(2)
+    changes = [threads.observe(step / 1000, 0.0003, 0.0003) for step in range(100)]
+    assert (changes.count(True), threads.n) == (1, 1)
+
+
 def test_one_slow_step_alone_is_no_reason():
     threads = Threads(2)
     assert not threads.observe(1.0, WINDOW_S / 2, 0.0)
