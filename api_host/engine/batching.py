@@ -37,8 +37,10 @@ class Batching:
         decoding = [sequence for sequence in ready if not sequence.prefilling]
         prefilling = [sequence for sequence in ready if sequence.prefilling]
         guesses = self._guesser.guess(decoding) if len(decoding) <= MOST_SEQUENCES_GUESSED else {}
-        budget = self._budget.tokens(len(decoding), len(prefilling), sum(map(len, guesses.values())))
-        pieces = share(budget, [len(sequence.tokens) - sequence.n_computed for sequence in prefilling])
+        pending = [len(sequence.tokens) - sequence.n_computed for sequence in prefilling]
+        n_guessed = sum(map(len, guesses.values()))
+        budget = self._budget.tokens(len(decoding), len(prefilling), n_guessed, *pending[:1])
+        pieces = share(budget, pending, beside_others=bool(decoding))
         spans = {sequence: _span(sequence, 1, guesses.get(sequence)) for sequence in decoding}
         spans |= {
             sequence: _span(sequence, n_taken)

@@ -12,7 +12,7 @@ from api_host.engine.backend import Span
 # Seconds that prefill may add to a step: beside sequences that somebody is reading, and when nothing else runs
 # (then it only bounds how soon a cancellation is seen).
 BESIDE_DECODE_S = 0.25
-ALONE_S = 0.75
+ALONE_S = 1.0
 MIN_TOKENS = 32
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64
@@ -25,23 +25,20 @@ class PrefillBudget:
         self._limit = limit
         self._seconds_per_token: float | None = None
 
-    def tokens(self, n_decoding: int, n_prefilling: int, n_guessed: int = 0) -> int:
+    def tokens(self, n_decoding: int, n_prefilling: int, n_guessed: int = 0, oldest: int = 0) -> int:
         """The number of prompt tokens for the next step, in which ``n_guessed`` guesses are decoded as well.
 
         The more sequences wait for each one that is being read, the longer the step may take: who arrives in a
-        crowd is read in together.
+        crowd is read in together. The ``oldest`` prompt, of which so many tokens are left, is not cut for being a
+        little too long: each piece costs one more pass over the weights.
         """
         room = max(1, self._limit - n_decoding - n_guessed)
         if self._seconds_per_token is None:
             return min(room, max(MIN_TOKENS, self._limit // 4))
-        crowd = max(1.0, n_prefilling / n_decoding) if n_decoding else ALONE_S / BESIDE_DECODE_S
+        crowd = max(1.0, 2 * n_prefilling / n_decoding) if n_decoding else ALONE_S / BESIDE_DECODE_S
         target = min(ALONE_S, BESIDE_DECODE_S * crowd)
         tokens = max(MIN_TOKENS, int(target / self._seconds_per_token))
-        # Where others decode, the first pass takes one token of each sequence.
-        ahead = 1 if n_decoding else 0
-        if TILE + ahead <= tokens < room:
-            tokens -= (tokens - ahead) % TILE
-        return min(room, tokens)
+        return min(room, oldest if tokens < oldest <= 2 * tokens else tokens)
 
     def observe(self, spans: Iterable[Span], seconds: float) -> None:
         """A step took ``seconds``; only those that were mostly prefill tell its speed."""
@@ -54,7 +51,7 @@ class PrefillBudget:
         self._seconds_per_token = measured if known is None else 0.5 * known + 0.5 * measured
 
 
-def share(budget: int, pending: list[int]) -> list[int]:
+def share(budget: int, pending: list[int], beside_others: bool = False) -> list[int]:
     """How many tokens of each prompt a step reads, oldest first.
 
     Whole prompts go together as long as they fit. Only an oldest prompt that is larger than the budget is cut, and
@@ -64,6 +61,7 @@ def share(budget: int, pending: list[int]) -> list[int]:
     Args:
         budget: tokens for all of them.
         pending: tokens that each prompt still lacks.
+        beside_others: whether the batch has other sequences; its first pass then takes one token of each.
     """
     cut = bool(pending) and pending[0] > budget
     taken = [0] * len(pending)
@@ -73,5 +71,10 @@ def share(budget: int, pending: list[int]) -> list[int]:
             taken[i] = n_pending
             left -= n_pending
     if cut:
-        taken[0] = budget - sum(taken)
+        taken[0] = _in_tiles(budget - sum(taken), 1 if beside_others or any(taken) else 0)
     return taken
+
+
+def _in_tiles(n_tokens: int, ahead: int) -> int:
+    """As many whole tiles as fit, behind the tokens that are read ahead of them; all where not even one fits."""
+    return n_tokens - (n_tokens - ahead) % TILE if n_tokens >= TILE + ahead else n_tokens
