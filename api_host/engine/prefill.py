@@ -13,9 +13,12 @@ from api_host.engine.backend import Span
 # (then it only bounds how soon a cancellation is seen).
 BESIDE_DECODE_S = 0.25
 ALONE_S = 1.0
-MIN_TOKENS = 32
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64
+# However slow a model is: a tile, and the token that is read ahead of it beside others.
+MIN_TOKENS = TILE + 1
+# Fewer tell nothing of the speed.
+LEAST_MEASURED = 32
 
 
 class PrefillBudget:
@@ -44,7 +47,7 @@ class PrefillBudget:
         """A step took ``seconds``; only those that were mostly prefill tell its speed."""
         sizes = [(len(span.tokens), span.n_outputs) for span in spans]
         n_prefill = sum(size for size, n_outputs in sizes if size > n_outputs)
-        if n_prefill < MIN_TOKENS:
+        if n_prefill < LEAST_MEASURED:
             return
         measured = seconds / sum(size for size, _ in sizes)
         known = self._seconds_per_token

@@ -155,7 +155,7 @@ def test_a_prefix_that_another_slot_knows_is_copied() -> None:
     run.submit(1, prompt(length=150), max_tokens=20, n=2)
     run.until_idle()
     assert 1 <= draft.n_copies <= 2
-    assert draft.n_read < 150 + 2 * 30
+    assert draft.n_read < 150 + 2 * 32
     assert run.text[1, 0] == run.text[1, 1] == text_alone(prompt(length=150), 20)
 
 

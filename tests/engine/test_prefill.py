@@ -47,7 +47,7 @@ def test_prefill_adapts_to_its_measured_speed_and_to_the_crowd():
     budget.observe(guesses, seconds=100.0)
     assert budget.tokens(n_decoding=4, n_prefilling=1) == 125, "guesses tell nothing of prefill"
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=100.0)
-    assert budget.tokens(n_decoding=1, n_prefilling=1) == 32
+    assert budget.tokens(n_decoding=1, n_prefilling=1) == 65
 
 
 def test_prompts_leave_the_guesses_their_room_in_the_batch():
