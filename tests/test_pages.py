@@ -19,7 +19,7 @@ from api_host.errors import ApiHostError, OutOfMemory
 from api_host.generation import SamplingParams
 from api_host.host import ApiHost
 from api_host.models.gguf_files import PREFERRED_QUANTS
-from api_host.web import connection, server, sockets
+from api_host.web import client_socket, connection, server, sockets
 from api_host_client import errors as client_errors
 from tests.examples import RUNNABLE, Example, check_each_is_run_or_says_why_not, examples_in
 
@@ -196,7 +196,7 @@ def test_the_bounds_are_told_as_they_are() -> None:
         "WebSockets": str(sockets.MAX_OPEN),
         "a body": f"{MAX_BODY_BYTES // 2**20} MB",
         "a request's head": f"{server.MAX_HEAD_BYTES // 2**10} KiB, within {connection.HEAD_S:.0f} s",
-        "a body's arrival": f"{connection.BODY_S:.0f} s, {connection.STALL_S:.0f} s between bytes",
+        "a body's arrival": f"{connection.BODY_S:.0f} s, {client_socket.STALL_S:.0f} s between bytes",
     }
 
 
