@@ -21,6 +21,7 @@ from api_host.engine.llama.model import LlamaModel
 from api_host.engine.messages import Load
 from api_host.engine.process import Worker
 from api_host.generation import SamplingParams
+from api_host.gguf_header import kv_bytes_per_token, read_header
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
 from tests.fakes.architectures import GENERATORS, WINDOW, write_random
@@ -42,6 +43,21 @@ def context(request: pytest.FixtureRequest, gguf_paths: dict[str, Path]) -> Iter
     yield context
     context.close()
     model.close()
+
+
+def test_the_size_of_a_token_is_what_the_header_says(gguf_paths: dict[str, Path]):
+    demo, gemma = LlamaModel(str(DEMO_MODEL_PATH)), LlamaModel(str(gguf_paths["gemma3"]))
+    for cache_type in ("f16", "q8_0"):
+        assert demo.kv_bytes_per_token(cache_type) == kv_bytes_per_token(
+            read_header(DEMO_MODEL_PATH), cache_type
+        )
+    n_layer, head = (
+        int(gemma.metadata["gemma3.block_count"]),
+        int(gemma.metadata["gemma3.attention.key_length"]),
+    )
+    assert gemma.kv_bytes_per_token("f16") == n_layer * 2 * head * 2
+    demo.close()
+    gemma.close()
 
 
 def new_context(model: LlamaModel) -> LlamaContext:

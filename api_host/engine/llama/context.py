@@ -28,7 +28,8 @@ _GGML_TYPES: dict[CacheType, int] = {
     "q4_0": llama_cpp.GGML_TYPE_Q4_0,
 }
 # What a copy costs beside a prefill. On a GPU a few tokens more in a step cost next to nothing, and a copy is many
-# calls; a CPU copies so many bytes a second, and reads tokens at so many parameters a second with each thread.
+# calls. A CPU copies so many bytes a second, always a slot's whole stream, and each of its threads reads tokens at so
+# many parameters a second.
 GPU_COPIED = 16
 COPIED_PER_S = 10e9
 READ_PER_S = 30e9
@@ -75,7 +76,8 @@ class LlamaContext:
         self.n_ctx = int(llama_cpp.llama_n_ctx_seq(self.pointer))
         self.n_batch = int(llama_cpp.llama_n_batch(self.pointer))
         self.can_trim = not model.is_recurrent
-        self.min_copied = GPU_COPIED if model.n_gpu_layers else _cpu_copied(model, self.n_ctx, n_threads)
+        stream = self.n_ctx * model.kv_bytes_per_token(cache_type)
+        self.min_copied = GPU_COPIED if model.n_gpu_layers else _cpu_copied(stream, model.n_params, n_threads)
         self._memory = llama_cpp.llama_get_memory(self.pointer)
         self._n_swa = model.n_swa
         self._batch = TokenBatch(self.n_batch, self.n_ctx)
@@ -157,10 +159,9 @@ class LlamaContext:
             self.pointer = None
 
 
-def _cpu_copied(model: LlamaModel, n_ctx: int, n_threads: int) -> int:
-    """How many tokens are read while a slot's stream, which llama.cpp copies whole, is copied, and one more."""
-    seconds = n_ctx * model.kv_bytes_per_token / COPIED_PER_S
-    return 1 + math.ceil(seconds * n_threads * READ_PER_S / max(1, model.n_params))
+def _cpu_copied(stream: int, n_params: int, n_threads: int) -> int:
+    """How many tokens are read while a slot's stream, of so many bytes, is copied; and one more."""
+    return 1 + math.ceil(stream / COPIED_PER_S * n_threads * READ_PER_S / max(1, n_params))
 
 
 def _params(n_ctx: int, n_slots: int, n_batch: int, n_threads: int, cache_type: CacheType) -> Any:

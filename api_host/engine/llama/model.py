@@ -6,6 +6,8 @@ Knows nothing of contexts, slots or requests.
 from __future__ import annotations
 
 import ctypes
+import json
+import re
 import sys
 from array import array
 from collections import deque
@@ -14,6 +16,7 @@ from functools import cached_property
 import llama_cpp
 
 from api_host.engine.messages import Load
+from api_host.gguf_header import CacheType, Value, kv_bytes_per_token
 
 # ggml's levels; the bindings' own table of them is out of date.
 _LOG_WARN, _LOG_ERROR = 3, 4
@@ -25,6 +28,9 @@ _LOAD_MODES = {
     (False, True): llama_cpp.LLAMA_LOAD_MODE_MLOCK,
     (True, True): llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK,
 }
+
+# A number of the header as llama.cpp writes it, or a list with one for each layer.
+_WHOLE_NUMBERS = re.compile(r"\d+|\[\d+(, ?\d+)*\]")
 
 recent_errors: deque[str] = deque(maxlen=8)
 
@@ -150,12 +156,13 @@ class LlamaModel:
         template = llama_cpp.llama_model_chat_template(self.pointer, None)
         return template.decode("utf-8", "replace") if template else None
 
-    @property
-    def kv_bytes_per_token(self) -> int:
-        """Keys and values of one token in a cache of 16-bit numbers, for a model that attends in every layer."""
-        n_head = max(1, llama_cpp.llama_model_n_head(self.pointer))
-        head = llama_cpp.llama_model_n_embd(self.pointer) // n_head
-        return 4 * self.n_layer * int(llama_cpp.llama_model_n_head_kv(self.pointer)) * head
+    def kv_bytes_per_token(self, cache_type: CacheType) -> int:
+        """Bytes of one token's keys and values, by what llama.cpp has read of the header."""
+        header: dict[str, Value] = {"general.architecture": self.architecture}
+        for key, text in self.metadata.items():
+            if key.startswith(f"{self.architecture}.") and _WHOLE_NUMBERS.fullmatch(text):
+                header[key] = json.loads(text)
+        return kv_bytes_per_token(header, cache_type)
 
     @cached_property
     def eog_tokens(self) -> list[int]:
