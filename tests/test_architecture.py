@@ -27,6 +27,7 @@ EVERYBODY_MAY_IMPORT = {
     "api_host.gguf_header",
     "api_host.gpus",
     "api_host.metrics",
+    "api_host.sending",
 }
 
 # The counters are fed with the worker's own figures.

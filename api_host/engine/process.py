@@ -43,6 +43,7 @@ from api_host.engine.messages import (
 from api_host.engine.request_stream import RequestStream
 from api_host.errors import Cancelled, InvalidRequest, WorkerDied, without_paths
 from api_host.generation import GenerationRequest
+from api_host.sending import send_all
 
 log = logging.getLogger(__name__)
 
@@ -203,7 +204,7 @@ class Worker:
         """Sends; a worker that has gone is noticed by the reader, which fails its streams."""
         data = frame(message)
         with self._sending, contextlib.suppress(OSError):
-            self._sock.sendall(data)
+            send_all(self._sock, data)
 
     def _cancel(self, request_id: int) -> None:
         with self._lock:

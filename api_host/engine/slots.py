@@ -20,8 +20,9 @@ from api_host.engine.sequence import Sequence
 MIN_AWAITED = 32
 MIN_PARKED = 128
 
-# No more tokens than these are given up for a row of running slots without a gap: a gap costs one more pass over the
-# weights for every token of an answer.
+# A gap in the row of running slots costs one more pass over the weights for every token of an answer, which takes as
+# long as reading so many tokens of a prompt does. No more than MIN_KEPT are given up for a row without one.
+PER_PASS = 4
 MIN_KEPT = 64
 
 
@@ -81,7 +82,7 @@ class Slots:
         parked = self._best_parked(sequence, length + MIN_PARKED)
         leader = match.slot.sequence if match and match.awaited and not parked else None
         # Cells that come from elsewhere as a whole leave none of a slot's own.
-        slot = self._target({} if parked or leader else common, length)
+        slot = self._target({} if parked or leader else common, length, sequence.n_left)
         slot.sequence, sequence.slot = sequence, slot.id
         self.idle.remove(slot)
         if parked:
@@ -168,27 +169,29 @@ class Slots:
         parked, length = self._parking.best(sequence.tokens[:-1], sequence.request.adapters, whole)
         return (parked, length) if parked is not None and length >= least else None
 
-    def _target(self, common: dict[int, int], length: int) -> Slot:
+    def _target(self, common: dict[int, int], length: int, n_left: int) -> Slot:
         """The idle slot to use: the one by which the fewest tokens are lost, or have to be read or copied again.
 
-        What is lost counts half as much for each time that all slots were used since. Slots by which little is lost,
-        however old, are equal; beside running ones also those by which little more than the least is lost. Of equal
-        ones the first counts that closes the row of running ones.
+        What is lost counts half as much for each time that all slots were used since, but for where it is little: that
+        is all the same, however old. Beside running ones as much is given up as a row without a gap is worth, and the
+        first that closes it counts.
         """
         if len(self.idle) == 1:
             return self.idle[0]
         first = next((slot.id for slot in self._all if slot.sequence is not None), 0)
         row = self.idle[first:] + self.idle[:first][::-1]
-        little, more = (MIN_KEPT, MIN_KEPT) if len(row) < len(self._all) else (self._backend.min_copied, 0)
-        costs: list[float] = []
+        worth = min(MIN_KEPT, PER_PASS * n_left) if len(row) < len(self._all) else 0
+        costs: list[int] = []
+        aged: list[float] = []
         for slot in row:
             kept = self._usable(slot, common.get(slot.id, 0))
             lost, again = self._lost(slot, kept), min(self._backend.min_copied, length - kept)
-            if lost + again <= little:
-                return slot
-            costs.append(lost * 2.0 ** ((slot.used - self._clock) / len(self._all)) + again)
-        most = min(costs) + more
-        return next(slot for slot, cost in zip(row, costs, strict=True) if cost <= most)
+            costs.append(lost + again)
+            aged.append(lost * 2.0 ** ((slot.used - self._clock) / len(self._all)) + again)
+        little = max(worth, min(self._backend.min_copied, min(costs)))
+        most = min(aged) + worth
+        fits = [cost <= little for cost in costs] if min(costs) <= little else [cost <= most for cost in aged]
+        return row[fits.index(True)]
 
     def _lost(self, slot: Slot, kept: int) -> int:
         """How many tokens that no other slot has are lost beyond those kept.

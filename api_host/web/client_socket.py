@@ -10,6 +10,8 @@ import socket
 import struct
 import time
 
+from api_host.sending import send_all
+
 STALL_S = 60.0
 _READ_BYTES = 1 << 14
 _LARGE_READ_BYTES = 1 << 16
@@ -61,7 +63,7 @@ class ClientSocket(socket.socket):
         """Sends all of ``data``. Raises TimeoutError when the client has taken nothing for ``stall`` seconds."""
         self._set_wait(socket.SO_SNDTIMEO, self.stall)
         try:
-            self.sendall(data)
+            send_all(self, data)
         except BlockingIOError:
             raise TimeoutError("timed out") from None
 

@@ -18,7 +18,7 @@ from api_host.engine.transcript import Transcript
 from api_host.generation import SamplingParams
 from tests.fakes.llama import FakeLlama
 
-N_CTX = 2048
+N_CTX = 4096
 
 
 @pytest.mark.parametrize(

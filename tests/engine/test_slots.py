@@ -213,7 +213,7 @@ def test_short_prompts_one_after_another_run_in_slots_without_a_gap():
         while n_submitted < most or scheduler.has_work:
             if n_submitted < most and scheduler.stats.n_running + scheduler.stats.n_waiting < n_at_once:
                 prompt = array("i", [1, 2, 3, 4, 5, 6, 7, 8, n_submitted % 50, 9])
-                params = SamplingParams(max_tokens=3 + n_submitted * 7 % 20)
+                params = SamplingParams(max_tokens=16 + n_submitted * 7 % 20)
                 scheduler.submit(Request(n_submitted, prompt, params, [], 256))
                 n_submitted += 1
             else:
@@ -221,3 +221,17 @@ def test_short_prompts_one_after_another_run_in_slots_without_a_gap():
     full = [[span.slot for span in batch] for batch in llama.batches[before:] if len(batch) == 4]
     assert len(full) > 500
     assert all(slots == list(range(slots[0], slots[0] + 4)) for slots in full)
+
+
+def test_a_short_answer_gives_up_no_prefix_for_a_row_without_a_gap():
+    llama = FakeLlama(n_slots=4)
+    slots = Slots(llama, Parking(0))
+    for sequence in [placed(slots, llama, [i] * 20) for i in range(4)]:
+        slots.release(sequence)
+    placed(slots, llama, [0] * 20 + [9])
+    short = sequence_of(Request(2, array("i", [3] * 20 + [9]), SamplingParams(max_tokens=1), [], 256))
+    long = sequence_of(Request(3, array("i", [2] * 20 + [9]), SamplingParams(max_tokens=100), [], 256))
+    slots.place(short)
+    slots.place(long)
+    assert (short.slot, short.n_cached) == (3, 20)
+    assert long.slot == 1
