@@ -46,3 +46,33 @@ def padded(path: Path, source: Path, n_added: int) -> Path:
     writer.write_kv_data_to_file()
     writer.close()
     return path
+
+
+def of_pieces(
+    path: Path, pieces: list[str], looked_for: tuple[str, ...] = (), space_first: bool = True
+) -> Path:
+    """A vocabulary as SentencePiece makes them, with a token for each byte, and nothing else of a model.
+
+    Args:
+        path: where it is written.
+        pieces: with "▁" for a space; an earlier one is put together first.
+        looked_for: tokens that are found in the text as it is, before all others.
+        space_first: whether a space is written before every text.
+    """
+    kinds = gguf.TokenType
+    tokens = [("<unk>", kinds.UNKNOWN), ("<s>", kinds.CONTROL), ("</s>", kinds.CONTROL)]
+    tokens += [(f"<0x{i:02X}>", kinds.BYTE) for i in range(256)]
+    tokens += [(text, kinds.USER_DEFINED) for text in looked_for]
+    tokens += [(piece, kinds.NORMAL) for piece in pieces if piece not in looked_for]
+    writer = gguf.GGUFWriter(path, "llama")
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list([text for text, _ in tokens])
+    writer.add_token_scores([-float(i) for i in range(len(tokens))])
+    writer.add_token_types([int(kind) for _, kind in tokens])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_space_prefix(space_first)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    return path

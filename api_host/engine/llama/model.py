@@ -15,6 +15,7 @@ from functools import cached_property
 
 import llama_cpp
 
+from api_host.engine.llama.tokenizer import Tokenizer
 from api_host.engine.messages import Load
 from api_host.gguf_header import CacheType, Value, kv_bytes_per_token
 
@@ -83,6 +84,7 @@ class LlamaModel:
         if not self.pointer:
             raise LoadError(" ".join(recent_errors) or "llama.cpp gave no reason")
         self.vocab = llama_cpp.llama_model_get_vocab(self.pointer)
+        self._tokenizer = Tokenizer(self.vocab)
         self._pieces: dict[tuple[int, bool], bytes] = {}
         self._ends: dict[int, bool] = {}
         self.metadata = self._read_metadata()
@@ -183,15 +185,7 @@ class LlamaModel:
 
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> array[int]:
         """The tokens of ``text``; ``add_special`` adds BOS/EOS as the model wants them."""
-        data = text.encode("utf-8", "replace")
-        room = len(data) + 8
-        tokens = (llama_cpp.llama_token * room)()
-        count = llama_cpp.llama_tokenize(
-            self.vocab, data, len(data), tokens, room, add_special, parse_special
-        )
-        if count < 0:
-            raise ValueError(f"llama.cpp could not tokenize a text of {len(data)} bytes")
-        return array("i", memoryview(tokens).cast("B").cast("i")[:count])
+        return self._tokenizer.tokens(text, add_special, parse_special)
 
     def text(self, tokens: array[int]) -> str:
         """What the tokens spell, control tokens included."""
