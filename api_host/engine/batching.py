@@ -39,7 +39,7 @@ class Batching:
         guesses = self._guesser.guess(decoding) if len(decoding) <= MOST_SEQUENCES_GUESSED else {}
         pending = [len(sequence.tokens) - sequence.n_computed for sequence in prefilling]
         n_guessed = sum(map(len, guesses.values()))
-        budget = self._budget.tokens(len(decoding), len(prefilling), n_guessed, *pending[:1])
+        budget = self._budget.tokens(len(decoding), pending, n_guessed)
         pieces = share(budget, pending, beside_others=bool(decoding))
         spans = {sequence: _span(sequence, 1, guesses.get(sequence)) for sequence in decoding}
         spans |= {

@@ -9,9 +9,10 @@ from collections.abc import Iterable
 
 from api_host.engine.backend import Span
 
-# Seconds that prefill may add to a step: beside sequences that somebody is reading, and when nothing else runs
-# (then it only bounds how soon a cancellation is seen).
+# Seconds that prefill may add to a step: beside sequences that somebody is reading, beside few of them when many wait,
+# and when nothing else runs (then it only bounds how soon a cancellation is seen).
 BESIDE_DECODE_S = 0.25
+CROWD_S = 2.0
 ALONE_S = 1.0
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64
@@ -28,20 +29,23 @@ class PrefillBudget:
         self._limit = limit
         self._seconds_per_token: float | None = None
 
-    def tokens(self, n_decoding: int, n_prefilling: int, n_guessed: int = 0, oldest: int = 0) -> int:
+    def tokens(self, n_decoding: int, pending: list[int], n_guessed: int = 0) -> int:
         """The number of prompt tokens for the next step, in which ``n_guessed`` guesses are decoded as well.
 
-        The more sequences wait for each one that is being read, the longer the step may take: who arrives in a
-        crowd is read in together. The ``oldest`` prompt, of which so many tokens are left, is not cut for being a
-        little too long: each piece costs one more pass over the weights.
+        A step less is a pass over the weights less for everybody who waits, and a longer pause for those who read: so
+        who arrives in a crowd is read in together. Nor is a prompt left out or cut for being a little too long.
+
+        Args:
+            n_decoding: sequences that somebody is reading.
+            pending: tokens that each prompt still lacks, oldest first.
         """
         room = max(1, self._limit - n_decoding - n_guessed)
         if self._seconds_per_token is None:
             return min(room, max(MIN_TOKENS, self._limit // 4))
-        crowd = max(1.0, 2 * n_prefilling / n_decoding) if n_decoding else ALONE_S / BESIDE_DECODE_S
-        target = min(ALONE_S, BESIDE_DECODE_S * crowd)
+        crowd = max(1.0, len(pending) ** 2 / n_decoding) if n_decoding else 1.0
+        target = min(CROWD_S, BESIDE_DECODE_S * crowd) if n_decoding else ALONE_S
         tokens = max(MIN_TOKENS, int(target / self._seconds_per_token))
-        return min(room, oldest if tokens < oldest <= 2 * tokens else tokens)
+        return min(room, _rounded(tokens, pending))
 
     def observe(self, spans: Iterable[Span], seconds: float) -> None:
         """A step took ``seconds``; only those that were mostly prefill tell its speed."""
@@ -52,6 +56,17 @@ class PrefillBudget:
         measured = seconds / sum(size for size, _ in sizes)
         known = self._seconds_per_token
         self._seconds_per_token = measured if known is None else 0.5 * known + 0.5 * measured
+
+
+def _rounded(budget: int, pending: list[int]) -> int:
+    """The budget, or what it takes for one more prompt to be read whole; an oldest one may double it."""
+    end = 0
+    for n_pending in pending:
+        most = 2 * budget if end == 0 else budget + n_pending // 2
+        end += n_pending
+        if end > budget:
+            return end if end <= most else budget
+    return budget
 
 
 def share(budget: int, pending: list[int], beside_others: bool = False) -> list[int]:

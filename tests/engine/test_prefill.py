@@ -35,23 +35,41 @@ def test_a_prompt_that_is_cut_is_read_in_whole_tiles_and_others_are_not_cut_for_
 
 def test_prefill_adapts_to_its_measured_speed_and_to_the_crowd():
     budget = PrefillBudget(512)
-    assert budget.tokens(n_decoding=0, n_prefilling=1) == 128
+    assert budget.tokens(n_decoding=0, pending=[900]) == 128
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=0.2)
-    assert budget.tokens(n_decoding=4, n_prefilling=1) == 125
-    assert budget.tokens(n_decoding=2, n_prefilling=2) == 250
-    assert budget.tokens(n_decoding=2, n_prefilling=6) == 500
-    assert budget.tokens(n_decoding=0, n_prefilling=1) == 500
-    assert budget.tokens(n_decoding=4, n_prefilling=1, oldest=200) == 200, "it is not cut for a little"
-    assert budget.tokens(n_decoding=4, n_prefilling=1, oldest=300) == 125
+    assert budget.tokens(n_decoding=4, pending=[900]) == 125
+    assert budget.tokens(n_decoding=2, pending=[900] * 2) == 250
+    assert budget.tokens(n_decoding=12, pending=[900] * 6) == 375
+    assert budget.tokens(n_decoding=2, pending=[900] * 6) == 510
+    assert budget.tokens(n_decoding=0, pending=[1900]) == 500
     guesses = [Span(slot, array("i", range(17)), 0, n_outputs=17) for slot in (0, 1)]
     budget.observe(guesses, seconds=100.0)
-    assert budget.tokens(n_decoding=4, n_prefilling=1) == 125, "guesses tell nothing of prefill"
+    assert budget.tokens(n_decoding=4, pending=[900]) == 125, "guesses tell nothing of prefill"
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=100.0)
-    assert budget.tokens(n_decoding=1, n_prefilling=1) == 65
+    assert budget.tokens(n_decoding=1, pending=[900]) == 65
+
+
+def test_no_prompt_is_cut_or_left_out_for_being_a_little_too_long():
+    budget = PrefillBudget(512)
+    budget.observe([Span(0, array("i", range(100)), 0)], seconds=0.2)
+    assert budget.tokens(n_decoding=16, pending=[200, 100]) == 200
+    assert budget.tokens(n_decoding=16, pending=[300, 100]) == 125
+    assert budget.tokens(n_decoding=16, pending=[65, 65, 65]) == 130
+    assert budget.tokens(n_decoding=16, pending=[60, 150, 65]) == 125
+    assert budget.tokens(n_decoding=16, pending=[20, 30]) == 125
+
+
+def test_a_slow_model_reads_a_crowd_in_within_seconds_and_one_prompt_beside_readers_sooner():
+    budget = PrefillBudget(512)
+    budget.observe([Span(0, array("i", range(100)), 0)], seconds=1.0)
+    for n_decoding, n_waiting, n_read in ((1, 15, 3), (4, 12, 3), (9, 7, 2), (15, 1, 1)):
+        pending = [65] * n_waiting
+        taken = share(budget.tokens(n_decoding, pending), pending, beside_others=True)
+        assert taken == [65] * n_read + [0] * (n_waiting - n_read)
 
 
 def test_prompts_leave_the_guesses_their_room_in_the_batch():
     budget = PrefillBudget(64)
     budget.observe([Span(0, array("i", range(64)), 0)], seconds=1e-6)
-    assert budget.tokens(n_decoding=2, n_prefilling=1) == 62
-    assert budget.tokens(n_decoding=2, n_prefilling=1, n_guessed=16) == 46
+    assert budget.tokens(n_decoding=2, pending=[900]) == 62
+    assert budget.tokens(n_decoding=2, pending=[900], n_guessed=16) == 46
