@@ -12,7 +12,7 @@ from api_host.engine.backend import Span
 # Seconds that prefill may add to a step: beside sequences that somebody is reading, beside few of them when many wait,
 # and when nothing else runs (then it only bounds how soon a cancellation is seen).
 BESIDE_DECODE_S = 0.25
-CROWD_S = 2.0
+CROWD_S = 4.0
 ALONE_S = 1.0
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64

@@ -62,7 +62,7 @@ def test_no_prompt_is_cut_or_left_out_for_being_a_little_too_long():
 def test_a_slow_model_reads_a_crowd_in_within_seconds_and_one_prompt_beside_readers_sooner():
     budget = PrefillBudget(512)
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=1.0)
-    for n_decoding, n_waiting, n_read in ((1, 15, 3), (4, 12, 3), (9, 7, 2), (15, 1, 1)):
+    for n_decoding, n_waiting, n_read in ((1, 15, 6), (7, 9, 4), (11, 5, 1), (15, 1, 1)):
         pending = [65] * n_waiting
         taken = share(budget.tokens(n_decoding, pending), pending, beside_others=True)
         assert taken == [65] * n_read + [0] * (n_waiting - n_read)
