@@ -25,7 +25,9 @@ def test_a_host_with_a_draft_model_answers_as_one_without(demo_host: ApiHost, tm
     settings = {"tunnel": False, "port": 0, "models_dir": tmp_path, "announce": False}
     with ApiHost(model="demo", draft_model="demo", **settings) as host:
         answers = [text_of(post(host, body)) for body in BODIES]
-        assert model_of(host, "demo")["notes"] == model_of(demo_host, "demo")["notes"]
+        with_draft, without = model_of(host, "demo"), model_of(demo_host, "demo")
+        assert with_draft["notes"] == without["notes"]
+        assert (with_draft["draft_model"], without["draft_model"]) == ("demo.gguf", None)
     assert answers == [text_of(post(demo_host, body)) for body in BODIES]
     assert "Paris" in answers[0]
 

@@ -105,7 +105,10 @@ class LoadFailed(msgspec.Struct, tag=True):
 
 
 class ModelInfo(msgspec.Struct):
-    """What was loaded and what was chosen for it. Sizes in bytes; ``notes`` are sentences for the user."""
+    """What was loaded and what was chosen for it. Sizes in bytes; ``notes`` are sentences for the user.
+
+    ``draft_model`` is the file name of the model that guesses for it, if one does.
+    """
 
     architecture: str
     description: str
@@ -121,6 +124,7 @@ class ModelInfo(msgspec.Struct):
     has_chat_template: bool
     makes_text: bool = True
     load_seconds: float = 0.0
+    draft_model: str | None = None
     notes: list[str] = []
 
 

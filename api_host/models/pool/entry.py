@@ -181,6 +181,7 @@ _INFO = (
     "n_gpu_layers",
     "n_layer",
     "device",
+    "draft_model",
 )
 
 
