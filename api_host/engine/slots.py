@@ -25,6 +25,9 @@ MIN_PARKED = 128
 PER_PASS = 4
 MIN_KEPT = 64
 
+# Of as many lost tokens one counts where a prompt may be the new form of the text that it shortens.
+NEW_FORM = 4
+
 
 @dataclass(eq=False)
 class Slot:
@@ -196,10 +199,11 @@ class Slots:
     def _lost(self, slot: Slot, kept: int) -> int:
         """How many tokens that no other slot has are lost beyond those kept.
 
-        None when the prompt goes on from the most of a text that only this slot has: it is the text's new form.
+        They count little when the prompt goes on from the most of a text that only this slot has. It may be the text's
+        new form, and what is lost no use to anybody; or another chat with the same instructions.
         """
         beyond, own = len(slot.tokens) - kept, self._prefixes.n_own(slot.id)
-        return 0 if beyond <= kept and beyond < own else min(beyond, own)
+        return beyond // NEW_FORM if beyond <= kept and beyond < own else min(beyond, own)
 
     def _park(self, slot: Slot, kept: int) -> None:
         """Keeps what a slot is about to lose, where most of it would be lost, and nobody else has it."""

@@ -91,7 +91,8 @@ def test_requests_with_different_adapters_run_side_by_side_each_with_its_own(wor
 def test_cells_made_with_one_adapter_serve_no_other(worker: Worker, folder: Path):
     prompt = "Nothing like this was asked before. " * 8
     adapters = [(str(folder / "a.gguf"), 1.0)]
-    assert finished(worker, [], prompt).usage.cached_tokens == 0
+    only_bos = 1
+    assert finished(worker, [], prompt).usage.cached_tokens <= only_bos
     assert finished(worker, adapters, prompt).usage.cached_tokens == 0
     assert finished(worker, [(str(folder / "a.gguf"), 0.5)], prompt).usage.cached_tokens == 0
     again = finished(worker, adapters, prompt).usage

@@ -235,3 +235,20 @@ def test_a_short_answer_gives_up_no_prefix_for_a_row_without_a_gap():
     slots.place(long)
     assert (short.slot, short.n_cached) == (3, 20)
     assert long.slot == 1
+
+
+def test_chats_with_the_same_instructions_each_keep_their_slot_while_others_are_empty():
+    llama = FakeLlama(n_ctx=2000, n_slots=4)
+    slots = Slots(llama, Parking(0))
+    chats = {who: list(range(1, 301)) for who in (501, 502)}
+    n_read = []
+    for turn in range(4):
+        for who, chat in chats.items():
+            chat.extend([who] * 100)
+            sequence = sequence_of(Request(1, array("i", [*chat, turn]), SamplingParams(), [], 2000))
+            slots.place(sequence)
+            n_read.append(len(sequence.tokens) - sequence.n_cached)
+            slots[sequence.slot].tokens = array("i", chat)
+            llama.cells[sequence.slot] = list(chat)
+            slots.release(sequence)
+    assert n_read == [401] + [101] * 7
