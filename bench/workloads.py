@@ -135,7 +135,7 @@ class Chat:
     turns: int = 10
     n_own: int = 30
     n_tokens: int = 32
-    chats: int = 3
+    chats: int = 6
     slots: int = 4
     key: str = "chat"
     servers: tuple[str, ...] = ALL
