@@ -86,7 +86,7 @@ class Draft:
         """
         for sequence in sequences:
             self._drop_wrong(sequence)
-        left = self._budget.tokens(len(sequences), [])
+        left = self._budget.tokens(len(sequences), [self._n_lacking(sequence) for sequence in sequences])
         spans = {}
         # Those that lack a token or two go first; of two prompts one is read to its end, and may serve the other.
         for sequence in sorted(sequences, key=self._n_lacking):

@@ -89,8 +89,7 @@ def load_model(load: Load) -> LoadedModel:
     device = on_gpus if placement.n_gpu_layers else "CPU"
     notes += [*placement.notes, *_unused_draft(load, context, draft)]
     info = _info(model, context, placement, device, notes)
-    if draft is not None and load.draft_model is not None:
-        info.draft_model = Path(load.draft_model).name
+    info.draft_model = Path(load.draft_model).name if load.draft_model and draft else None
     info.load_seconds = time.monotonic() - started
     return LoadedModel(model, context, draft, info, _n_threads(load, load.path), _prefix_memory(load))
 

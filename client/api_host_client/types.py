@@ -143,8 +143,8 @@ class Waiting:
 class Model:
     """A model of the host. ``status`` is unloaded, downloading, loading, loaded or failed; ``size`` is in bytes.
 
-    ``n_ctx`` is in tokens a slot. ``notes`` are the host's sentences about what it chose; ``error`` is what the
-    host gave for a failed load.
+    ``n_ctx`` is in tokens a slot. ``draft_model`` is the file that guesses for it, if one does. ``notes`` are the
+    host's sentences about what it chose; ``error`` is what the host gave for a failed load.
     """
 
     name: str = ""
@@ -155,6 +155,7 @@ class Model:
     n_slots: int | None = None
     n_gpu_layers: int | None = None
     device: str | None = None
+    draft_model: str | None = None
     notes: list[str] = field(default_factory=list)
     error: Any = None
 

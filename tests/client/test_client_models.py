@@ -42,11 +42,13 @@ def test_models_are_typed_and_unknown_facts_ignored(edge: Edge, client: Client) 
         "n_slots": 4,
         "n_gpu_layers": 0,
         "device": "CPU",
+        "draft_model": "small.gguf",
         "notes": ["CPU only"],
     }
     edge.answers(listed(state("loaded", **facts), downloading(1)))
     _, loaded, fetched = client.models()
     assert (loaded.name, loaded.loaded, loaded.n_ctx, loaded.notes) == (NAME, True, 4096, ["CPU only"])
+    assert (loaded.draft_model, fetched.draft_model) == ("small.gguf", None)
     assert fetched.progress == Progress("a.gguf", 1, 2_000_000)
     assert (edge.requests[0].method, edge.requests[0].path) == ("GET", "/api/models")
 
