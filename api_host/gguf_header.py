@@ -42,7 +42,10 @@ class NotGguf(ValueError):
 
 
 def read_header(path: Path) -> dict[str, Value]:
-    """The metadata before the tokenizer's: numbers, short texts, and arrays of numbers.
+    """The metadata but the tokenizer's: numbers, short texts, and arrays of numbers.
+
+    The tokenizer's is long and nearly always the last, so what follows it is read only where the model's own figures
+    have not come before.
 
     Raises:
         NotGguf: not a GGUF, or cut off in its header.
@@ -54,10 +57,13 @@ def read_header(path: Path) -> dict[str, Value]:
             _, n_values = _begin(file, path)
             for _ in range(n_values):
                 key = _text(file)
-                if key.startswith("tokenizer."):
+                of_tokenizer = key.startswith("tokenizer.")
+                if of_tokenizer and architecture_number(values, "block_count"):
                     break
-                value = _value(file, int(_number(file, "<I")))
-                if value is not None:
+                kind = int(_number(file, "<I"))
+                if of_tokenizer:
+                    _skip(file, kind)
+                elif (value := _value(file, kind)) is not None:
                     values[key] = value
         except struct.error as error:
             raise NotGguf(f"{path.name} ends inside its header") from error
@@ -81,7 +87,7 @@ def read_metadata(path: Path) -> Metadata:
             for _ in range(n_values):
                 key, kind = _text(file), int(_number(file, "<I"))
                 if kind == _ARRAY:
-                    _skip_array(file)
+                    _skip(file, kind)
                 else:
                     value = _value(file, kind)
                     assert isinstance(value, (int, float, str)), "only arrays have other values"
@@ -98,7 +104,11 @@ def _begin(file: BinaryIO, path: Path) -> tuple[int, int]:
     return int(_number(file, "<Q")), int(_number(file, "<Q"))
 
 
-def _skip_array(file: BinaryIO) -> None:
+def _skip(file: BinaryIO, kind: int) -> None:
+    """Goes past a value, of which only its bounds are read."""
+    if kind != _ARRAY:
+        _value(file, kind)
+        return
     kind, count = int(_number(file, "<I")), int(_number(file, "<Q"))
     if kind in _SCALARS:
         file.seek(count * struct.calcsize(_SCALARS[kind]), 1)

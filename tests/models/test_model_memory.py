@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from gguf import GGUFWriter
 
 from api_host.engine.messages import Load
 from api_host.errors import OutOfMemory
@@ -76,6 +77,20 @@ def test_the_header_of_a_real_model_is_read() -> None:
     header = read_header(DEMO_MODEL_PATH)
     assert header["general.architecture"] == "llama"
     assert estimate_need(DEMO_MODEL_PATH, 512, 1).wanted > DEMO_MODEL_PATH.stat().st_size * 1.1
+
+
+def test_figures_behind_the_tokenizer_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "late.gguf"
+    writer = GGUFWriter(path, "toy")
+    writer.add_token_list([b"a", b"bc"])
+    writer.add_token_scores([0.5] * 5000)
+    writer.add_bos_token_id(1)
+    for key, value in TOY.items():
+        writer.add_uint32(f"toy.{key.replace('__', '.')}", value)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert estimate_need(path, 1024, 1).wanted == int(file_size(path) * 1.1) + 1024 * TOY_KV
 
 
 @pytest.mark.parametrize("content", [b"", b"GGUF", b"<html>", gguf(**TOY)[:50], b"GGUF" + b"\xff" * 60])
