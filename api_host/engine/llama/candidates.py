@@ -6,7 +6,6 @@ Made once a context; knows nothing of sequences.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Iterable
 from typing import Any
 
 import llama_cpp
@@ -42,13 +41,18 @@ class Candidates:
             self._rows[address] = logits = np.ctypeslib.as_array(pointer, (self._n_vocab,))
         return logits
 
-    def fill(self, logits: np.ndarray, banned: Iterable[int] = ()) -> None:
-        """All tokens again; banned ones cannot be drawn."""
-        self._entries["id"] = self._ids
-        self._entries["logit"] = logits
-        for token in banned:
-            self._entries["logit"][token] = -np.inf
-        self._reset(self._data, self._n_vocab)
+    def fill(self, logits: np.ndarray, ids: np.ndarray | None = None) -> None:
+        """The tokens of ``ids``, or all of them, with their logits of a row."""
+        n = self._n_vocab if ids is None else len(ids)
+        entries = self._entries[:n]
+        entries["id"] = self._ids if ids is None else ids
+        entries["logit"] = logits if ids is None else logits[ids]
+        self._reset(self._data, n)
+
+    @property
+    def row(self) -> np.ndarray:
+        """The logits of all tokens, as ``fill`` and rules have left them; a sampler that sorts takes their order."""
+        return np.ascontiguousarray(self._entries["logit"])
 
     def only(self, token: int) -> ctypes.Array:
         """One token alone, to be judged by a sampler; returns the memory to read the verdict from."""
@@ -65,14 +69,3 @@ class Candidates:
     def _reset(self, data: Any, size: int) -> None:
         self.struct.data, self.struct.size = data, size
         self.struct.selected, self.struct.sorted = -1, False
-
-
-def top_logprobs(logits: np.ndarray, token: int, n_top: int) -> list[tuple[int, float]]:
-    """The natural log-probability of ``token``, then those of the ``n_top`` likeliest tokens, falling."""
-    shifted = logits.astype(np.float64) - logits.max()
-    logprobs = shifted - np.log(np.exp(shifted).sum())
-    found = [(token, float(logprobs[token]))]
-    if n_top:
-        top = np.argpartition(-logprobs, n_top - 1)[:n_top]
-        found += [(int(i), float(logprobs[i])) for i in top[np.argsort(-logprobs[top], kind="stable")]]
-    return found

@@ -1,28 +1,35 @@
-"""A llama.cpp sampler chain for one sequence, made of only the samplers that are on.
+"""The sampler of one sequence: rules that change logits, and a llama.cpp chain of only the samplers that are on.
 
 Knows nothing of sequences or slots: it is given the prompt, for the penalties, and a row of logits.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import secrets
 from array import array
+from typing import Any
 
 import llama_cpp
+import numpy as np
 
 from api_host.engine.bans import Ban, MinTokens, NoBadWords, NoRepeatNgrams
-from api_host.engine.llama.candidates import top_logprobs
+from api_host.engine.drawing import above_share, draw, likeliest, nucleus, top_logprobs
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.grammar import Grammar, schema_grammar
 from api_host.engine.llama.model import LlamaModel
+from api_host.engine.penalties import Penalties
 from api_host.errors import InvalidRequest
 from api_host.generation import SamplingParams
 
 
 class LlamaSampler:
-    """The chain of ``params``; order: logit bias, penalties, top_k, typical_p, top_p, min_p, temperature, draw.
+    """Draws by ``params``; order: logit bias, penalties, top_k, typical_p, top_p, min_p, temperature, draw.
+
+    What comes before the truncating samplers changes a copy of the logits; then numpy finds the tokens that the first
+    of them leaves, and a llama.cpp chain of the others draws among these (``drawing.py``).
 
     Args:
         context: whose logits are sampled.
@@ -32,95 +39,68 @@ class LlamaSampler:
     """
 
     def __init__(self, context: LlamaContext, params: SamplingParams, prompt: array[int], index: int) -> None:
-        bias = _bias(context.model, params)
+        model = context.model
+        self._params = params
         self._context = context.pointer
         self._candidates = context.candidates
-        self._bans = _bans(context.model, params, prompt)
-        self._grammar = _grammar(context.model, params)
-        chain_params = llama_cpp.llama_sampler_chain_default_params()
-        chain_params.no_perf = True
-        self._chain = llama_cpp.llama_sampler_chain_init(chain_params)
-        n_vocab = context.model.n_vocab
-        self._add_bias(n_vocab, bias)
-        penalised = self._add_penalties(params, n_vocab, context.n_ctx)
-        rules = self._grammar or self._bans or penalised
-        # Then the likeliest token is drawn, and finding it takes a tenth of the time of a chain.
-        self._argmax = params.greedy and not rules and all(value <= 0 for value in bias.values())
-        self._biased = frozenset(bias)
-        if params.greedy:
-            self._add(llama_cpp.llama_sampler_init_greedy())
-        else:
-            self._add_draw(params, n_vocab, index)
-        for token in prompt[-penalised:] if penalised else ():
-            llama_cpp.llama_sampler_accept(self._chain, token)
-
-    def _add(self, sampler: object) -> None:
-        llama_cpp.llama_sampler_chain_add(self._chain, sampler)
-
-    def _add_bias(self, n_vocab: int, bias: dict[int, float]) -> None:
-        if bias:
-            entries = (llama_cpp.llama_logit_bias * len(bias))()
-            for entry, (token, value) in zip(entries, bias.items(), strict=True):
-                entry.token, entry.bias = token, value
-            self._add(llama_cpp.llama_sampler_init_logit_bias(n_vocab, len(bias), entries))
-
-    def _add_penalties(self, params: SamplingParams, n_vocab: int, n_ctx: int) -> int:
-        off = params.repeat_penalty == 1 and params.frequency_penalty == 0 and params.presence_penalty == 0
-        last_n = n_ctx if params.repeat_last_n == -1 else params.repeat_last_n
-        if off or last_n == 0:
-            return 0
-        repeat, frequency, presence = params.repeat_penalty, params.frequency_penalty, params.presence_penalty
-        self._add(llama_cpp.llama_sampler_init_penalties(n_vocab, last_n, repeat, frequency, presence))
-        return last_n
-
-    def _add_draw(self, params: SamplingParams, n_vocab: int, index: int) -> None:
+        bias = _bias(model, params)
+        self._biased = np.fromiter(bias, np.intp, len(bias))
+        self._biases = np.fromiter(bias.values(), np.float32, len(bias))
+        self._bans = _bans(model, params, prompt)
+        self._penalties = _penalties(params, prompt, context.n_ctx)
+        self._grammar = _grammar(model, params)
         seed = secrets.randbits(32) if params.seed is None else (params.seed + index) % (2**32 - 1)
-        tau, eta = params.mirostat_tau, params.mirostat_eta
-        if params.mirostat:
-            self._add(llama_cpp.llama_sampler_init_temp(params.temperature))
-            if params.mirostat == 1:
-                self._add(llama_cpp.llama_sampler_init_mirostat(n_vocab, seed, tau, eta, 100))
-            else:
-                self._add(llama_cpp.llama_sampler_init_mirostat_v2(seed, tau, eta))
-            return
-        if params.top_k > 0:
-            self._add(llama_cpp.llama_sampler_init_top_k(params.top_k))
-        if params.typical_p < 1:
-            self._add(llama_cpp.llama_sampler_init_typical(params.typical_p, 1))
-        if params.top_p < 1:
-            self._add(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
-        if params.min_p > 0:
-            self._add(llama_cpp.llama_sampler_init_min_p(params.min_p, 1))
-        self._add(llama_cpp.llama_sampler_init_temp(params.temperature))
-        self._add(llama_cpp.llama_sampler_init_dist(seed))
+        self._random = np.random.default_rng(seed)
+        self._chain = None if params.greedy or _keeps_all(params) else _chain(params, model.n_vocab, seed)
+        # Then the likeliest token needs no copy of the logits, unless it is one of these.
+        only_biased = not (self._bans or self._penalties or self._grammar) and all(
+            b <= 0 for b in bias.values()
+        )
+        self._unlikely = frozenset(bias) if params.greedy and only_biased else None
 
     def sample(self, row: int) -> int:
         """Draws from the logits of batch row ``row`` and remembers the token for penalties, n-grams and grammar."""
-        if self._argmax:
-            token = int(self._candidates.logits(self._context, row).argmax())
-            if token not in self._biased:
+        logits = self._candidates.logits(self._context, row)
+        if self._unlikely is not None:
+            token = int(logits.argmax())
+            if token not in self._unlikely:
                 return token
-        if self._grammar is None and not self._bans:
-            return int(llama_cpp.llama_sampler_sample(self._chain, self._context, row))
-        token = self._draw(row)
+        logits = self._changed(logits)
+        token = self._draw(logits)
         if self._grammar is not None:
             # Nearly always the model keeps to the form by itself, and one token is cheap to judge.
             if not self._grammar.allows(token, self._candidates):
-                token = self._draw(row, self._grammar)
+                self._candidates.fill(logits)
+                self._grammar.apply(self._candidates)
+                token = self._draw(self._candidates.row)
             self._grammar.accept(token)
         for ban in self._bans:
             ban.accept(token)
-        llama_cpp.llama_sampler_accept(self._chain, token)
+        if self._penalties is not None:
+            self._penalties.accept(token)
         return token
 
-    def _draw(self, row: int, grammar: Grammar | None = None) -> int:
-        candidates = self._candidates
-        logits = candidates.logits(self._context, row)
-        candidates.fill(logits, set().union(*(ban.banned for ban in self._bans)))
-        if grammar is not None:
-            grammar.apply(candidates)
-        llama_cpp.llama_sampler_apply(self._chain, candidates.struct)
-        return candidates.selected
+    def _changed(self, logits: np.ndarray) -> np.ndarray:
+        """The logits with bias and penalties, without banned tokens; a copy where that changes any."""
+        if not (len(self._biased) or self._bans or self._penalties):
+            return logits
+        logits = logits.copy()
+        logits[self._biased] += self._biases
+        if self._penalties is not None:
+            self._penalties.apply(logits)
+        for ban in self._bans:
+            logits[list(ban.banned)] = -np.inf
+        return logits
+
+    def _draw(self, logits: np.ndarray) -> int:
+        params = self._params
+        if params.greedy:
+            return int(logits.argmax())
+        if self._chain is None:
+            return draw(logits, params.temperature, self._random.random())
+        self._candidates.fill(logits, _possible(logits, params))
+        llama_cpp.llama_sampler_apply(self._chain, self._candidates.struct)
+        return self._candidates.selected
 
     def logprobs(self, row: int, token: int, n_top: int) -> list[tuple[int, float]]:
         """As ``top_logprobs``, of the model's own logits in ``row``."""
@@ -132,6 +112,65 @@ class LlamaSampler:
         if self._chain:
             llama_cpp.llama_sampler_free(self._chain)
             self._chain = None
+
+
+def _keeps_all(params: SamplingParams) -> bool:
+    """Whether no sampler leaves a token out."""
+    return not params.mirostat and (params.top_k, params.typical_p, params.top_p, params.min_p) == (
+        0,
+        1,
+        1,
+        0,
+    )
+
+
+def _possible(logits: np.ndarray, params: SamplingParams) -> np.ndarray | None:
+    """The tokens that the first sampler of a chain leaves, and a few more; None for all."""
+    if params.mirostat:
+        return None
+    if params.top_k > 0:
+        ids = likeliest(logits, params.top_k)
+    elif params.typical_p < 1:
+        return None
+    elif params.top_p < 1:
+        ids = nucleus(logits, params.top_p)
+    else:
+        ids = above_share(logits, params.min_p)
+    # None are found where logits are no numbers, and a chain takes anything but none.
+    return ids if len(ids) else None
+
+
+def _chain(params: SamplingParams, n_vocab: int, seed: int) -> Any:
+    """The samplers that are on, from top_k to the draw; a nucleus that comes first is what it is given."""
+    chain_params = llama_cpp.llama_sampler_chain_default_params()
+    chain_params.no_perf = True
+    chain = llama_cpp.llama_sampler_chain_init(chain_params)
+    add = functools.partial(llama_cpp.llama_sampler_chain_add, chain)
+    tau, eta = params.mirostat_tau, params.mirostat_eta
+    if params.mirostat:
+        add(llama_cpp.llama_sampler_init_temp(params.temperature))
+        if params.mirostat == 1:
+            add(llama_cpp.llama_sampler_init_mirostat(n_vocab, seed, tau, eta, 100))
+        else:
+            add(llama_cpp.llama_sampler_init_mirostat_v2(seed, tau, eta))
+        return chain
+    if params.top_k > 0:
+        add(llama_cpp.llama_sampler_init_top_k(params.top_k))
+    if params.typical_p < 1:
+        add(llama_cpp.llama_sampler_init_typical(params.typical_p, 1))
+    if params.top_p < 1 and (params.top_k > 0 or params.typical_p < 1):
+        add(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
+    if params.min_p > 0:
+        add(llama_cpp.llama_sampler_init_min_p(params.min_p, 1))
+    add(llama_cpp.llama_sampler_init_temp(params.temperature))
+    add(llama_cpp.llama_sampler_init_dist(seed))
+    return chain
+
+
+def _penalties(params: SamplingParams, prompt: array[int], n_ctx: int) -> Penalties | None:
+    off = params.repeat_penalty == 1 and params.frequency_penalty == 0 and params.presence_penalty == 0
+    last_n = n_ctx if params.repeat_last_n == -1 else params.repeat_last_n
+    return None if off or last_n == 0 else Penalties(params, last_n, prompt)
 
 
 def _bans(model: LlamaModel, params: SamplingParams, prompt: array[int]) -> list[Ban]:
