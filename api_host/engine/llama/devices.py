@@ -6,7 +6,7 @@ import ctypes
 from dataclasses import dataclass
 
 import llama_cpp
-from llama_cpp import _ggml
+from llama_cpp.llama_cpp import _lib
 
 from api_host.errors import ModelLoadFailed
 
@@ -25,7 +25,8 @@ class Device:
 
 def gpu_devices() -> list[Device]:
     """The GPUs that this build of llama.cpp can use; empty for a CPU-only build."""
-    ggml = _ggml.libggml
+    # libllama is linked with libggml, wherever that lies ($LLAMA_CPP_LIB_PATH).
+    ggml = _lib
     ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
