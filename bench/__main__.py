@@ -15,12 +15,13 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from bench import models
-from bench.build import Tools, prepare
+from bench.build import Tools, prepare, server_python
 from bench.machine import machine_facts, versions
-from bench.plan import DEMO, KEYS, MODELS, workloads
+from bench.plan import CPU_MODELS, DEMO, GPU_MODELS, KEYS, MODELS, workloads
 from bench.report import insert, render
 from bench.results import Results
 from bench.runner import Runner
@@ -28,7 +29,9 @@ from bench.servers import ROOT, ApiHostServer, BindingsServer, LlamaServer, Serv
 from bench.workload import Ground
 
 CACHE = Path(__file__).parent / ".cache"
-DOCUMENT = ROOT / "docs" / "performance.md"
+# On a CPU, and with --cuda.
+DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "performance-gpu.md")
+RESULTS = ("results.json", "results-cuda.json")
 DEMO_MODEL = ROOT / "api_host" / "models" / "demo" / "demo.gguf"
 QUIET_LOAD = 0.5
 SERVERS = ("api-host", "llama-server", "bindings")
@@ -38,7 +41,8 @@ def main() -> None:
     arguments = parse_arguments()
     # Ended from outside, it ends the server that it measures as well.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    results_file = arguments.cache / ("results-quick.json" if arguments.quick else "results.json")
+    name = "results-quick.json" if arguments.quick else RESULTS[arguments.cuda]
+    results_file = arguments.cache / name
     results = Results.load(results_file)
     if not arguments.render:
         measure(arguments, results, results_file)
@@ -48,9 +52,9 @@ def main() -> None:
     if arguments.quick:
         print(tables)
         return
-    document = DOCUMENT.read_text() if DOCUMENT.exists() else "# Performance\n"
-    DOCUMENT.write_text(insert(document, tables))
-    print(f"The figures are in {results_file}, the tables in {DOCUMENT}.")
+    document = DOCUMENTS[arguments.cuda]
+    document.write_text(insert(document.read_text(), tables))
+    print(f"The figures are in {results_file}, the tables in {document}.")
 
 
 def measure(arguments: argparse.Namespace, results: Results, results_file: Path) -> None:
@@ -60,7 +64,7 @@ def measure(arguments: argparse.Namespace, results: Results, results_file: Path)
         print(f"This machine has other work to do (load average {busy:.1f}): the figures will mean little.")
     results.machine, results.versions = machine_facts(), versions(tools.bin)
     runner = Runner(
-        chosen_servers(arguments.servers, tools),
+        chosen_servers(arguments.servers, tools, arguments.cache),
         tools.bin,
         with_limits=not arguments.no_limits,
         check_texts=not arguments.no_texts,
@@ -71,21 +75,21 @@ def measure(arguments: argparse.Namespace, results: Results, results_file: Path)
         if not ground.model.exists():
             print(f"{model}: {ground.model} is missing; its workloads are left out")
             continue
-        for workload in workloads(model, arguments.quick):
+        for workload in workloads(model, arguments.quick, arguments.cuda):
             if workload.key in arguments.only:
                 print(f"{model}: {workload.name}", flush=True)
                 results.replace(runner.run(workload, model, ground, arguments.pairs))
                 results.save(results_file)
 
 
-def chosen_servers(names: list[str], tools: Tools) -> list[Server]:
+def chosen_servers(names: list[str], tools: Tools, cache: Path) -> list[Server]:
     """The contenders, in a fixed order."""
-    every: dict[str, Server] = {
-        "api-host": ApiHostServer(),
-        "llama-server": LlamaServer(tools.bin),
-        "bindings": BindingsServer(tools.python),
+    every: dict[str, Callable[[], Server]] = {
+        "api-host": ApiHostServer,
+        "llama-server": lambda: LlamaServer(tools.bin),
+        "bindings": lambda: BindingsServer(server_python(cache)),
     }
-    return [server for name, server in every.items() if name in names]
+    return [server() for name, server in every.items() if name in names]
 
 
 def make_ground(model: str, arguments: argparse.Namespace, tools: Tools) -> Ground:
@@ -107,21 +111,23 @@ def parse_arguments() -> argparse.Namespace:
     add = parser.add_argument
     add("--quick", action="store_true", help="small amounts, one pair, the small models; writes no document")
     add("--only", nargs="+", choices=KEYS, default=KEYS, metavar="W", help=f"workloads: {', '.join(KEYS)}")
-    add("--models", nargs="+", choices=MODELS, help=f"default: {' '.join(MODELS)}; quick leaves 1.1b out")
+    add("--models", nargs="+", choices=MODELS, help=f"default: {' '.join(CPU_MODELS)}; quick leaves 1.1b out")
     add("--servers", nargs="+", choices=SERVERS, default=SERVERS, metavar="S", help=", ".join(SERVERS))
     add("--pairs", type=int, help="how often each contender takes its turn; default 5")
     add("--threads", type=int, default=cores, help=f"threads of llama.cpp; default {cores}")
     add("--no-limits", action="store_true", help="leave llama-bench and llama-batched-bench out")
     add("--no-texts", action="store_true", help="do not compare greedy texts")
     add("--render", action="store_true", help="measure nothing, write the tables from the last figures")
-    add("--cuda", action="store_true", help="build for NVIDIA GPUs, put all layers there")
+    on_gpu = " ".join(GPU_MODELS)
+    add("--cuda", action="store_true", help=f"build for NVIDIA GPUs, all layers there; default: {on_gpu}")
     add("--cache", type=Path, default=CACHE, help="where everything is kept")
     add("--demo-model", type=Path, default=DEMO_MODEL, help="the GGUF of the demo workloads")
     add("--llama-bin", type=Path, default=_path("BENCH_LLAMA_BIN"), help="built programs; $BENCH_LLAMA_BIN")
     add("--llama-source", type=Path, default=_path("BENCH_LLAMA_SOURCE"), help="sdist; $BENCH_LLAMA_SOURCE")
     arguments = parser.parse_args()
     arguments.pairs = arguments.pairs or (1 if arguments.quick else 5)
-    arguments.models = arguments.models or (MODELS[:2] if arguments.quick else MODELS)
+    full = GPU_MODELS if arguments.cuda else CPU_MODELS
+    arguments.models = arguments.models or (CPU_MODELS[:2] if arguments.quick else full)
     arguments.cache = arguments.cache.resolve()
     return arguments
 

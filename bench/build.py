@@ -39,10 +39,9 @@ VOCABULARY = "ggml-vocab-llama-spm.gguf"
 
 @dataclass(frozen=True)
 class Tools:
-    """Where everything is: llama.cpp's programs, a Python that can run ``llama_cpp.server``, a vocabulary."""
+    """Where everything is: llama.cpp's programs, a vocabulary."""
 
     bin: Path
-    python: Path
     vocabulary: Path
 
 
@@ -67,10 +66,9 @@ def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: 
     version = installed_version()
     source = source or _unpacked(cache / f"llama_cpp_python-{version}", version)
     llama_cpp = source / "vendor" / "llama.cpp"
-    python = _server_environment(cache / "venv", version)
     kind = "cuda" if cuda else "cpu"
-    folder = built or _built(llama_cpp, cache / f"build-{version}-{kind}", python.parent, cuda)
-    tools = Tools(folder, python, llama_cpp / "models" / VOCABULARY)
+    folder = built or _built(llama_cpp, cache / f"build-{version}-{kind}", cache, cuda)
+    tools = Tools(folder, llama_cpp / "models" / VOCABULARY)
     for path in (tools.vocabulary, *(folder / target for target in TARGETS)):
         if not path.exists():
             raise FileNotFoundError(
@@ -97,10 +95,11 @@ def _unpacked(folder: Path, version: str) -> Path:
     return folder
 
 
-def _built(llama_cpp: Path, folder: Path, scripts: Path, cuda: bool) -> Path:
+def _built(llama_cpp: Path, folder: Path, cache: Path, cuda: bool) -> Path:
     """The folder of the built programs."""
     if all((folder / "bin" / target).exists() for target in TARGETS):
         return folder / "bin"
+    scripts = server_python(cache).parent
     if shutil.which("cmake") is None and not (scripts / "cmake").exists():
         _run(
             [str(scripts / "python"), "-m", "pip", "install", "--quiet", "cmake", "ninja"], "Installing cmake"
@@ -117,8 +116,10 @@ def _built(llama_cpp: Path, folder: Path, scripts: Path, cuda: bool) -> Path:
     return folder / "bin"
 
 
-def _server_environment(folder: Path, version: str) -> Path:
-    """The Python of a virtual environment with the server's packages, which sees the bindings of this one."""
+def server_python(cache: Path) -> Path:
+    """The Python of a virtual environment with the packages of ``llama_cpp.server``, which sees the bindings of this
+    one; made when it is not there yet."""
+    folder, version = cache / "venv", installed_version()
     python = folder / "bin" / "python"
     ready = folder / f"ready-{version}"
     if ready.exists():

@@ -1,6 +1,6 @@
 """Writes random-weight llama GGUFs that stand for real models: same shapes and speed, no meaning.
 
-    python -m bench.models OUT.gguf --vocab ggml-vocab-llama-spm.gguf --size 100m|1.1b
+    python -m bench.models OUT.gguf --vocab ggml-vocab-llama-spm.gguf --size 100m|1.1b|7b
 
 The vocabulary is copied from one of the vocabulary files that llama.cpp's source carries. The seed is fixed. The
 output rows of all tokens but whole words are zero, so greedy text is words: it never ends by itself, every token shows
@@ -22,12 +22,17 @@ import numpy as np
 FORMAT = 1
 N_CTX_TRAIN = 8192
 BYTES_PER_KV_VALUE = 2
+_BLOCK = re.compile(r"^blk\.\d+\.")
 _WORD = re.compile("\u2581[a-z]{3,}")
 
 
 @dataclass(frozen=True)
 class Size:
-    """The shape of a llama: layers, width, heads (query, key/value), feed-forward width, quantisation."""
+    """The shape of a llama: layers, width, heads (query, key/value), feed-forward width, quantisation.
+
+    ``repeated``: every block has the weights of the first, so that a large model is written in seconds. It costs a
+    server what any other weights cost.
+    """
 
     n_layer: int
     n_embd: int
@@ -35,6 +40,7 @@ class Size:
     n_head_kv: int
     n_ff: int
     quant: gguf.GGMLQuantizationType
+    repeated: bool = False
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -62,6 +68,7 @@ class Size:
 SIZES = {
     "100m": Size(10, 768, 12, 4, 2048, gguf.GGMLQuantizationType.Q8_0),
     "1.1b": Size(22, 2048, 32, 4, 5632, gguf.GGMLQuantizationType.Q4_0),
+    "7b": Size(32, 4096, 32, 8, 14336, gguf.GGMLQuantizationType.Q4_0, repeated=True),
     "tiny": Size(2, 64, 2, 1, 128, gguf.GGMLQuantizationType.Q8_0),
 }
 
@@ -92,15 +99,19 @@ def write_model(path: Path, size: Size, vocabulary: Path, seed: int = 0) -> None
     random = np.random.default_rng(seed)
     reader = gguf.GGUFReader(vocabulary)
     writer = gguf.GGUFWriter(path, "llama")
-    n_vocab = copy_vocabulary(reader, writer)
+    n_vocab = len(reader.fields["tokenizer.ggml.tokens"].data)
     _write_shape(writer, f"random {path.stem}", size, n_vocab)
+    copy_vocabulary(reader, writer)
     silent = np.ones(n_vocab, bool)
     silent[list(words_of(reader))] = False
+    written: dict[str, np.ndarray] = {}
     for name, shape in size.shapes(n_vocab).items():
-        weights = random.standard_normal(shape, np.float32) * (shape[1] ** -0.5)
-        if name == "output":
-            weights[silent] = 0
-        packed = gguf.quants.quantize(weights, size.quant)
+        packed = written.get(_BLOCK.sub("blk.0.", name)) if size.repeated else None
+        if packed is None:
+            weights = random.standard_normal(shape, np.float32) * (shape[1] ** -0.5)
+            if name == "output":
+                weights[silent] = 0
+            written[name] = packed = gguf.quants.quantize(weights, size.quant)
         writer.add_tensor(f"{name}.weight", packed, raw_dtype=size.quant)
     norms = [f"blk.{i}.{norm}" for i in range(size.n_layer) for norm in ("attn_norm", "ffn_norm")]
     for norm in ("output_norm", *norms):

@@ -115,5 +115,11 @@ class RunningServer:
 
 
 def _environment() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("API_HOST_", "LLAMA_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    """This one's, without what would set a server up; where Python's packages and llama.cpp's library lie stays."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("API_HOST_", "LLAMA_")) or name == "LLAMA_CPP_LIB_PATH"
+    }
+    path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+    return {**kept, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}

@@ -32,7 +32,7 @@ class DecodeFailed(Exception):
 class Span:
     """Consecutive tokens of one slot in a batch, at positions ``start``, ``start`` + 1, ...
 
-    The last ``n_outputs`` of them want logits; the decode writes where the first of these rows is.
+    The last ``n_outputs`` of them want logits; the decode writes where the first of these rows will be.
     """
 
     slot: int
@@ -55,6 +55,9 @@ class Backend(Protocol):
     min_copied: int
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None: ...
+
+    def wait(self) -> None:
+        """Returns when the last decode is done."""
 
     def clear(self, slot: int) -> None: ...
 

@@ -130,6 +130,7 @@ class Draft:
         batch = sorted(spans, key=lambda span: span.slot)
         if batch:
             self._model.decode(batch)
+            self._model.wait()
         for span in batch:
             self._cells[span.slot].extend(span.tokens)
 

@@ -74,13 +74,16 @@ def load_model(load: Load) -> LoadedModel:
         n_ctx = n_ctx_train
     shape = _shape(load, header)
     devices = gpu_devices() if load.use_gpu and load.n_gpu_layers != 0 else []
+    placement = None
     if devices:
         used = used_devices(devices, load.main_gpu, load.tensor_split)
         # The arithmetic counts the buffers of one GPU; each further one has its own.
         free = sum(device.free for device in used) - memory.GPU_RESERVE * (len(used) - 1)
         placement = memory.place_on_gpu(shape, n_ctx, load.n_slots, load.n_gpu_layers, free)
+        notes += [] if placement else ["the model runs on the CPU: the GPU has no room for a layer of it"]
     else:
         notes += _unused_gpu(load)
+    if placement is None:
         placement = memory.place_on_cpu(shape, n_ctx, load.n_slots, psutil.virtual_memory().available)
     model, context, draft, placement = _load_placed(load, placement, shape)
     on_gpus = ", ".join(

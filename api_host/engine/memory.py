@@ -1,7 +1,7 @@
 """Where a model's layers go and how much context it gets: arithmetic on what is free, before anything is loaded.
 
 Knows nothing of llama.cpp; sizes are in bytes. What does not fit a GPU gets fewer slots first (where their number
-is free), then fewer layers there, then a shorter context.
+is free), then fewer layers there, down to none; what does not fit host memory fewer slots, then a shorter context.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def place_on_cpu(shape: Shape, n_ctx: int, n_slots: int | None, free: int) -> Pl
 
 def place_on_gpu(
     shape: Shape, n_ctx: int, n_slots: int | None, n_gpu_layers: int | None, free: int
-) -> Placement:
-    """The layers, slots and context that fit the GPUs' free memory; 0 layers when not even one fits.
+) -> Placement | None:
+    """The layers and slots that fit the GPUs' free memory; None when not even one layer fits.
 
     A set ``n_gpu_layers`` (-1: all) is taken as it is.
     """
@@ -83,18 +83,12 @@ def place_on_gpu(
     if whole is not None:
         return replace(whole, n_gpu_layers=n_all)
     slots = n_slots or 1
-    ctx = n_ctx
-    while True:
-        left = usable - (shape.draft.size(ctx * slots) if shape.draft is not None else 0)
-        per_layer = (shape.weights * WEIGHTS_OVERHEAD + shape.kv_per_token * ctx * slots) / n_all
-        layers = min(n_all, int(max(0, left) / per_layer))
-        if layers > 0 or ctx <= MIN_CTX:
-            break
-        ctx = max(MIN_CTX, ctx // 2)
-    notes = [f"{layers} of {n_all} layers are on the GPU: the model and its context do not fit its memory"]
-    if ctx < n_ctx:
-        notes.append(f"the context is {ctx} tokens instead of {n_ctx}: more does not fit")
-    return Placement(layers, ctx, slots, tuple(notes))
+    left = usable - (shape.draft.size(n_ctx * slots) if shape.draft is not None else 0)
+    layers = int(left / (replace(shape, draft=None).size(n_ctx * slots) / n_all))
+    if layers <= 0:
+        return None
+    note = f"{layers} of {n_all} layers are on the GPU: the model and its context do not fit its memory"
+    return Placement(layers, n_ctx, slots, (note,))
 
 
 def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, usable: int) -> Placement | None:

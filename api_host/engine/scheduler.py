@@ -162,9 +162,15 @@ class Scheduler:
         except DecodeFailed as error:
             self._isolate(spans, error)
             return
+        # On a GPU it has only begun, and what is known already is booked meanwhile.
+        for sequence, span in spans.items():
+            self._slots[span.slot].tokens.extend(span.tokens)
+            sequence.n_computed += len(span.tokens)
+        self._backend.wait()
         self._batching.observe(spans, self._clock() - started)
         for sequence, span in spans.items():
-            self._advance(sequence, span)
+            if span.n_outputs:
+                self._advance(sequence, span)
 
     def _admit(self) -> None:
         while self._waiting and self._slots.idle:
@@ -176,12 +182,7 @@ class Scheduler:
             self._running.append(sequence)
 
     def _advance(self, sequence: Sequence, span: Span) -> None:
-        """Books the decoded cells, samples where logits are, and drops the cells of wrong guesses."""
-        slot = self._slots[span.slot]
-        slot.tokens.extend(span.tokens)
-        sequence.n_computed += len(span.tokens)
-        if not span.n_outputs:
-            return
+        """Samples where logits are, and drops the cells of wrong guesses."""
         sequence.suspect = False
         if sequence.request.first_token is None:
             sequence.request.first_token = self._clock()
@@ -194,7 +195,8 @@ class Scheduler:
         if guess and not sequence.finished:
             self._guesser.judged(sequence, len(guess), n_right)
         if n_right < len(guess):
-            sequence.n_computed = self._slots.trim(slot, sequence.n_computed - (len(guess) - n_right))
+            kept = sequence.n_computed - (len(guess) - n_right)
+            sequence.n_computed = self._slots.trim(self._slots[span.slot], kept)
 
     def _sample(self, sequence: Sequence, row: int) -> int:
         """Draws one token from a row of logits and adds it to the text."""

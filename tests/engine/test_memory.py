@@ -46,11 +46,9 @@ def test_then_layers_go():
     assert "of 33 layers" in placed.notes[0]
 
 
-def test_then_the_context_is_shortened():
-    placed = place_on_gpu(LLAMA_8B, 131_072, None, None, 900_000_000)
-    assert placed.n_gpu_layers >= 1
-    assert placed.n_ctx < 131_072
-    assert "context" in placed.notes[1]
+def test_without_room_for_a_layer_the_context_stays_and_nothing_is_on_the_gpu():
+    assert place_on_gpu(LLAMA_8B, 131_072, None, None, 900_000_000) is None
+    assert place_on_gpu(LLAMA_8B, 131_072, None, None, 0) is None
 
 
 def test_a_set_number_of_layers_is_taken_as_it_is():

@@ -57,6 +57,9 @@ class FakeLlama:
                 row += 1
             assert len(cells) <= self.n_ctx, "more cells than the context"
 
+    def wait(self) -> None:
+        pass
+
     def clear(self, slot: int) -> None:
         self.cells[slot] = []
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import llama_cpp
+import numpy as np
 
 from api_host.engine.backend import Adapters, DecodeFailed, Span, State
 from api_host.engine.llama.adapters import LlamaAdapters
@@ -64,6 +65,9 @@ class LlamaContext:
         rope_freq_scale: float | None = None,
     ) -> None:
         params = _params(n_ctx, n_slots, max(n_batch, n_slots * n_outputs), n_threads, cache_type)
+        if model.n_gpu_layers < 0 or model.n_gpu_layers > model.n_layer:
+            # All that is left for the CPU is to look up a token, which is sooner done than threads are woken for it.
+            params.n_threads = 1
         params.n_outputs_max = n_slots * n_outputs
         params.rope_freq_base = rope_freq_base or 0.0
         params.rope_freq_scale = rope_freq_scale or 0.0
@@ -93,7 +97,7 @@ class LlamaContext:
         return bool(self._memory)
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
-        """One ``llama_decode`` with these adapters; ``span.row`` is then where the first of its logits are.
+        """One ``llama_decode`` with these adapters; ``span.row`` is where the first of its logits are after ``wait``.
 
         llama.cpp puts sequences into one pass over the weights only when their ids ascend without a gap.
 
@@ -113,12 +117,14 @@ class LlamaContext:
         code = llama_cpp.llama_decode(self.pointer, batch.struct)
         if code != 0:
             raise DecodeFailed(code)
-        # On a GPU a decode is only begun by now.
-        llama_cpp.llama_synchronize(self.pointer)
         now = time.monotonic()
         threads = self._threads
         if threads.observe(now, now - started, time.process_time() - cpu_started):
             llama_cpp.llama_set_n_threads(self.pointer, threads.n, threads.n)
+
+    def wait(self) -> None:
+        """Returns when the last decode is done: on a GPU it has only begun when ``decode`` returns."""
+        llama_cpp.llama_synchronize(self.pointer)
 
     def clear(self, slot: int) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)
@@ -144,19 +150,26 @@ class LlamaContext:
     def save(self, slot: int) -> State:
         """A slot's cells, in host memory."""
         size = self.state_size(slot)
-        state = (ctypes.c_uint8 * size)()
-        written = llama_cpp.llama_state_seq_get_data(self.pointer, state, size, slot)
+        # Memory that nobody has filled with zeros before, which takes as long as the copy.
+        state = np.empty(size, np.uint8)
+        written = llama_cpp.llama_state_seq_get_data(self.pointer, _bytes(state), size, slot)
         assert written == size, f"llama.cpp wrote {written} of {size} bytes"
         return state
 
     def restore(self, slot: int, state: State) -> bool:
         """Gives an empty slot the cells that ``save`` has made; returns whether there was room for them."""
-        return bool(llama_cpp.llama_state_seq_set_data(self.pointer, state, len(state), slot))
+        assert isinstance(state, np.ndarray)
+        return bool(llama_cpp.llama_state_seq_set_data(self.pointer, _bytes(state), len(state), slot))
 
     def close(self) -> None:
         if self.pointer:
             llama_cpp.llama_free(self.pointer)
             self.pointer = None
+
+
+def _bytes(state: np.ndarray) -> Any:
+    """A C pointer to an array's memory."""
+    return ctypes.cast(state.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
 
 
 def _cpu_copied(stream: int, n_params: int, n_threads: int) -> int:

@@ -28,6 +28,8 @@ _WEIGHTS_OVERHEAD = 1.1
 _GUESSED_SLOTS = 4
 _SHORTEST_CTX = 512
 _HOST_RESERVE = 300 * 1024**2
+# What a worker keeps free on a GPU for buffers (engine/memory.py), and what the driver takes for a process.
+_GPU_RESERVE = 900 * 1024**2
 _NVIDIA_SMI_TIMEOUT_S = 10
 
 
@@ -114,7 +116,7 @@ class Memory:
         return self._budget != "auto"
 
     def gpu_free(self) -> int | None:
-        """Free VRAM of all GPUs together; None when nvidia-smi cannot tell."""
+        """Free VRAM of all GPUs for weights and KV caches of one more model; None when nvidia-smi cannot tell."""
         if self._nvidia_smi is None:
             return None
         command = [self._nvidia_smi, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
@@ -122,7 +124,7 @@ class Memory:
             answer = subprocess.run(
                 command, capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=True
             )
-            return sum(int(line) for line in answer.stdout.split()) * 1024**2
+            return sum(max(0, int(line) * 1024**2 - _GPU_RESERVE) for line in answer.stdout.split())
         except (OSError, subprocess.SubprocessError, ValueError):
             return None
 
