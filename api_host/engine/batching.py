@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array
 
-from api_host.engine.backend import Adapters, Backend, Span
+from api_host.engine.backend import Adapters, Span
 from api_host.engine.guessing import Guesser
 from api_host.engine.prefill import PrefillBudget, share
 from api_host.engine.sequence import Sequence
@@ -20,10 +20,10 @@ MOST_SEQUENCES_GUESSED = 2
 class Batching:
     """Builds the batches of one backend; sequences with different adapters take turns."""
 
-    def __init__(self, backend: Backend, slots: Slots, guesser: Guesser) -> None:
+    def __init__(self, budget: PrefillBudget, slots: Slots, guesser: Guesser) -> None:
         self._slots = slots
         self._guesser = guesser
-        self._budget = PrefillBudget(backend.n_batch)
+        self._budget = budget
         self._adapters: Adapters = ()
 
     def build(self, running: list[Sequence]) -> dict[Sequence, Span]:

@@ -6,6 +6,7 @@ Knows bytes and tokens, nothing of what the bytes are.
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,23 +31,35 @@ class Parking:
 
     Args:
         budget: bytes of all states together; 0 parks nothing.
+        clock: seconds; monotonic.
     """
 
-    def __init__(self, budget: int) -> None:
+    def __init__(self, budget: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._budget = budget
+        self._clock = clock
+        self._seconds_per_byte: float | None = None
         self._parked: dict[int, Parked] = {}  # the longest unused first
         self._prefixes = Prefixes()
         self._numbers = count()
         self.n_bytes = 0
 
-    def park(self, tokens: array[int], adapters: Adapters, size: int, save: Callable[[], State]) -> bool:
+    def park(
+        self,
+        tokens: array[int],
+        adapters: Adapters,
+        size: int,
+        save: Callable[[], State],
+        worth: float | None = None,
+    ) -> bool:
         """Keeps a prefix; those that it contains are no longer needed.
 
         Args:
             size: bytes of its state; above the budget it is not kept.
             save: makes the state.
+            worth: seconds that it takes to read the prefix anew, if that is known; what has taken longer to copy out
+                and in is not kept. A fast GPU reads a prompt in less time than that.
         """
-        if size > self._budget:
+        if size > self._budget or not self._pays(size, worth):
             return False
         alike = [
             (self._parked[number], length) for number, length in self._prefixes.nearest(tokens, adapters)
@@ -56,11 +69,17 @@ class Parking:
                 self.take(parked)
         while self._parked and self.n_bytes + size > self._budget:
             self.take(next(iter(self._parked.values())))
+        started = self._clock()
         parked = Parked(next(self._numbers), tokens[:], adapters, save())
+        self._seconds_per_byte = (self._clock() - started) / max(1, size)
         self._parked[parked.number] = parked
         self._prefixes.put(parked.number, tokens, adapters)
         self.n_bytes += len(parked.state)
         return True
+
+    def _pays(self, size: int, worth: float | None) -> bool:
+        """Whether a copy out, and as long a one in, is done sooner than the prefix is read; the first one shows it."""
+        return worth is None or self._seconds_per_byte is None or 2 * size * self._seconds_per_byte < worth
 
     def best(self, tokens: array[int], adapters: Adapters, whole: bool = False) -> tuple[Parked | None, int]:
         """The prefix that has the most in common with ``tokens``, and how much; ``whole``: all of it, or none."""

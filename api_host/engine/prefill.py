@@ -14,6 +14,10 @@ from api_host.engine.backend import Span
 BESIDE_DECODE_S = 0.25
 CROWD_S = 4.0
 ALONE_S = 1.0
+# Where steps are much shorter than that, as on a GPU, a pause that nobody notices is enough; but prompts in pieces
+# smaller than what llama.cpp computes at once (n_ubatch) take longer.
+UNNOTICED_S = 0.08
+AT_ONCE = 512
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64
 # However slow a model is: a tile, and the token that is read ahead of it beside others.
@@ -42,10 +46,16 @@ class PrefillBudget:
         room = max(1, self._limit - n_decoding - n_guessed)
         if self._seconds_per_token is None:
             return min(room, max(MIN_TOKENS, self._limit // 4))
-        crowd = max(1.0, len(pending) ** 2 / n_decoding) if n_decoding else 1.0
-        target = min(CROWD_S, BESIDE_DECODE_S * crowd) if n_decoding else ALONE_S
-        tokens = max(MIN_TOKENS, int(target / self._seconds_per_token))
-        return min(room, _rounded(tokens, pending))
+        target = ALONE_S / self._seconds_per_token
+        if n_decoding:
+            crowd = max(1.0, len(pending) ** 2 / n_decoding)
+            enough = crowd * max(AT_ONCE, UNNOTICED_S / self._seconds_per_token)
+            target = min(enough, min(CROWD_S, BESIDE_DECODE_S * crowd) / self._seconds_per_token)
+        return min(room, _rounded(max(MIN_TOKENS, int(target)), pending))
+
+    def seconds(self, n_tokens: int) -> float | None:
+        """How long it takes to read so many tokens; None while that is not known."""
+        return None if self._seconds_per_token is None else n_tokens * self._seconds_per_token
 
     def observe(self, spans: Iterable[Span], seconds: float) -> None:
         """A step took ``seconds``; only those that were mostly prefill tell its speed."""

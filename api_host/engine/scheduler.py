@@ -23,6 +23,7 @@ from api_host.engine.messages import (
     WorkerEvent,
 )
 from api_host.engine.parking import Parking
+from api_host.engine.prefill import PrefillBudget
 from api_host.engine.sequence import Request, Sequence
 from api_host.engine.slots import Slots
 from api_host.engine.transcript import Transcript
@@ -63,8 +64,9 @@ class Scheduler:
         self._queue_limit = queue_limit
         self._guesser = guesser if guesser is not None and backend.can_trim else FirstOf()
         self._clock = clock
-        self._slots = Slots(backend, Parking(prefix_memory))
-        self._batching = Batching(backend, self._slots, self._guesser)
+        budget = PrefillBudget(backend.n_batch)
+        self._slots = Slots(backend, Parking(prefix_memory, clock), budget.seconds)
+        self._batching = Batching(budget, self._slots, self._guesser)
         self._requests: dict[int, Request] = {}
         self._waiting: deque[Sequence] = deque()
         self._running: list[Sequence] = []

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import insort
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from api_host.engine.backend import Adapters, Backend
@@ -58,11 +59,18 @@ class Slots:
     Args:
         backend: has the cells.
         parking: takes prefixes that lose their slot.
+        reading: the seconds that it takes to read so many tokens, as far as that is known.
     """
 
-    def __init__(self, backend: Backend, parking: Parking) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        parking: Parking,
+        reading: Callable[[int], float | None] = lambda n_tokens: None,
+    ) -> None:
         self._backend = backend
         self._parking = parking
+        self._reading = reading
         self._all = [Slot(i) for i in range(backend.n_slots)]
         self.idle = list(self._all)
         # The cells of idle slots and the prompts of running ones. What these generate counts from their end on, so
@@ -210,8 +218,8 @@ class Slots:
         lost = len(slot.tokens) - kept
         if lost < MIN_PARKED or 2 * lost < len(slot.tokens) or self._prefixes.n_own(slot.id) < MIN_PARKED:
             return
-        size = self._backend.state_size(slot.id)
-        self._parking.park(slot.tokens, slot.adapters, size, lambda: self._backend.save(slot.id))
+        size, worth = self._backend.state_size(slot.id), self._reading(len(slot.tokens))
+        self._parking.park(slot.tokens, slot.adapters, size, lambda: self._backend.save(slot.id), worth)
 
     def _unpark(self, slot: Slot, parked: Parked, length: int) -> None:
         """Puts a parked prefix into a slot, down to ``length`` tokens, before the slot's own could push it out."""

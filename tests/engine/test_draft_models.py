@@ -1,4 +1,7 @@
-"""Draft models with real weights: the demo as its own, sharp random ones that are always wrong, and none that fits."""
+"""Draft models with real weights: the demo as its own, sharp random ones that are always wrong, and none that fits.
+
+On the CPU, where a row rounds alike in a batch of any shape; a GPU has other kernels for more rows.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ class Loaded:
     """An engine in this process, with the batches that its model and its draft model decode."""
 
     def __init__(self, path: str = DEMO, **options: object) -> None:
-        load = Load(path, **{"n_ctx": 512, "n_slots": 4, "n_threads": 1, **options})  # type: ignore[arg-type]
+        load = Load(path, **{"n_ctx": 512, "n_slots": 4, "n_threads": 1, "use_gpu": False, **options})  # type: ignore[arg-type]
         self.parts = load_model(load)
         self.engine = Engine(self.parts, load)
         self.text: dict[int, str] = {}

@@ -1,8 +1,11 @@
-"""Prefixes in host memory, with real cells."""
+"""Prefixes in host memory, with real cells, and when they are worth their copies."""
 
 from __future__ import annotations
 
+from array import array
+
 from api_host.engine.messages import Load
+from api_host.engine.parking import Parking
 from api_host.engine.process import Worker
 from api_host.generation import SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
@@ -22,3 +25,21 @@ def test_a_chat_that_lost_its_slot_comes_back_from_host_memory():
         assert again[0] == first[0]
     finally:
         worker.stop()
+
+
+def test_what_is_read_sooner_than_it_is_copied_out_and_in_is_not_kept():
+    now = 0.0
+
+    def save(seconds: float = 0.5) -> bytes:
+        nonlocal now
+        now += seconds
+        return bytes(1000)
+
+    parking = Parking(10_000, clock=lambda: now)
+    prompts = [array("i", [n] * 100) for n in range(5)]
+    assert parking.park(prompts[0], (), 1000, save, worth=0.1), "the first shows what a copy costs"
+    assert not parking.park(prompts[1], (), 1000, save, worth=0.9)
+    assert parking.park(prompts[2], (), 1000, save, worth=1.1)
+    assert parking.park(prompts[3], (), 1000, lambda: save(0.01), worth=None)
+    assert parking.park(prompts[4], (), 1000, save, worth=0.03)
+    assert parking.n_bytes == 4000
