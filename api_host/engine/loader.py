@@ -252,7 +252,8 @@ def _n_threads(load: Load, path: str) -> int:
 
 def _unused_gpu(load: Load) -> list[str]:
     """One loud sentence for a machine with a GPU that this build of llama.cpp cannot use."""
-    if not load.use_gpu or supports_gpu() or shutil.which("nvidia-smi") is None:
+    unwanted = not load.use_gpu or load.n_gpu_layers == 0
+    if unwanted or supports_gpu() or shutil.which("nvidia-smi") is None:
         return []
     listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False)
     if listed.returncode != 0 or "GPU" not in listed.stdout:
