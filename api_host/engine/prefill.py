@@ -16,7 +16,7 @@ CROWD_S = 4.0
 ALONE_S = 1.0
 # Where steps are much shorter than that, as on a GPU, a pause that nobody notices is enough; but prompts in pieces
 # smaller than what llama.cpp computes at once (n_ubatch) take longer.
-UNNOTICED_S = 0.08
+UNNOTICED_S = 0.06
 AT_ONCE = 512
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64
@@ -69,10 +69,10 @@ class PrefillBudget:
 
 
 def _rounded(budget: int, pending: list[int]) -> int:
-    """The budget, or what it takes for one more prompt to be read whole; an oldest one may double it."""
+    """The budget, or what it takes for one more prompt to be read whole; an oldest one may double a small one."""
     end = 0
     for n_pending in pending:
-        most = 2 * budget if end == 0 else budget + n_pending // 2
+        most = budget + (min(budget, AT_ONCE // 2) if end == 0 else n_pending // 2)
         end += n_pending
         if end > budget:
             return end if end <= most else budget

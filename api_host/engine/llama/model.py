@@ -73,7 +73,11 @@ class LlamaModel:
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = self.n_gpu_layers = n_gpu_layers
         params.load_mode = _LOAD_MODES[use_mmap, load is not None and load.use_mlock]
-        if load is not None and load.main_gpu is not None:
+        if n_gpu_layers == 0:
+            # llama.cpp computes large batches on a GPU all the same, and takes memory there, unless it has none.
+            none = (ctypes.c_void_p * 1)(None)
+            params.devices = ctypes.cast(none, ctypes.c_void_p)
+        elif load is not None and load.main_gpu is not None:
             params.split_mode, params.main_gpu = llama_cpp.LLAMA_SPLIT_MODE_NONE, load.main_gpu
         elif load is not None and load.tensor_split is not None:
             # llama.cpp keeps the pointer while it loads, and reads as many shares as there may be devices.
