@@ -14,7 +14,7 @@ import numpy as np
 # The largest of a row are looked for among the maxima of so many strips of it.
 N_STRIPS = 64
 # Weights, beside the largest one, down to which a nucleus is looked for: few are sorted where few are enough.
-CUTS = (1e-2, 1e-4, 1e-6, 0.0)
+CUTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0)
 # A running sum over all weights is one over the sums of so many.
 BLOCK = 256
 
