@@ -28,7 +28,7 @@ class DecodeFailed(Exception):
         self.code = code
 
 
-@dataclass
+@dataclass(slots=True)
 class Span:
     """Consecutive tokens of one slot in a batch, at positions ``start``, ``start`` + 1, ...
 

@@ -34,8 +34,10 @@ class Batching:
         ready = [sequence for sequence in running if sequence.leader is None]
         suspects = [sequence for sequence in ready if sequence.suspect]
         ready = self._of_one_turn(suspects[:1] or ready)
-        decoding = [sequence for sequence in ready if not sequence.prefilling]
-        prefilling = [sequence for sequence in ready if sequence.prefilling]
+        decoding: list[Sequence] = []
+        prefilling: list[Sequence] = []
+        for sequence in ready:
+            (prefilling if sequence.prefilling else decoding).append(sequence)
         guesses = self._guesser.guess(decoding) if len(decoding) <= MOST_SEQUENCES_GUESSED else {}
         pending = [len(sequence.tokens) - sequence.n_computed for sequence in prefilling]
         n_guessed = sum(map(len, guesses.values()))
@@ -75,5 +77,6 @@ def _span(sequence: Sequence, n_taken: int, guess: array[int] | None = None) -> 
     tokens = sequence.tokens[start : start + n_taken]
     if start + n_taken < len(sequence.tokens):
         return Span(sequence.slot, tokens, start)
-    guess = guess or array("i")
-    return Span(sequence.slot, tokens + guess, start, n_outputs=1 + len(guess))
+    if guess:
+        tokens += guess
+    return Span(sequence.slot, tokens, start, n_outputs=len(tokens) - n_taken + 1)

@@ -184,17 +184,22 @@ class Scheduler:
             self._running.append(sequence)
 
     def _advance(self, sequence: Sequence, span: Span) -> None:
-        """Samples where logits are, and drops the cells of wrong guesses."""
+        """Samples where logits are; of guesses as far as they are right, and drops the cells of wrong ones."""
         sequence.suspect = False
         if sequence.request.first_token is None:
             sequence.request.first_token = self._clock()
+        token = self._sample(sequence, span.row)
+        if span.n_outputs > 1:
+            self._judge(sequence, span, token)
+
+    def _judge(self, sequence: Sequence, span: Span, token: int) -> None:
+        """Goes on for as long as guesses come true, ``token`` being what was drawn where the first one stands."""
         guess = span.tokens[len(span.tokens) - span.n_outputs + 1 :]
         n_right = 0
-        token = self._sample(sequence, span.row)
         while not sequence.finished and n_right < len(guess) and guess[n_right] == token:
             n_right += 1
             token = self._sample(sequence, span.row + n_right)
-        if guess and not sequence.finished:
+        if not sequence.finished:
             self._guesser.judged(sequence, len(guess), n_right)
         if n_right < len(guess):
             kept = sequence.n_computed - (len(guess) - n_right)

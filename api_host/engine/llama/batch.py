@@ -20,6 +20,7 @@ class TokenBatch:
         self._arrays = token, pos, seq, n_seq = zeros[:], zeros[:], zeros[:], array("i", [1]) * room
         self._seq_pointers = array("Q", range(seq.buffer_info()[0], seq.buffer_info()[0] + 4 * room, 4))
         self._outputs = (ctypes.c_int8 * room)()
+        self._wanted = memoryview(self._outputs).cast("B")
         # Views, because an array that has one is never moved, and a slice of a view is filled without a copy.
         self._token, self._pos, self._seq = memoryview(token), memoryview(pos), memoryview(seq)
         self._positions = memoryview(array("i", range(n_ctx + 1)))
@@ -51,7 +52,7 @@ class TokenBatch:
         return end
 
     def want_outputs(self, begin: int, end: int) -> None:
-        ctypes.memset(ctypes.byref(self._outputs, begin), 1, end - begin)
+        self._wanted[begin:end] = b"\1" * (end - begin)
 
 
 def _pointer(values: array[int], kind: Any) -> Any:
