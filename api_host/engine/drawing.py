@@ -1,8 +1,7 @@
-"""Finds the tokens that may be drawn from a row of logits, and draws from all of them.
+"""Finds the tokens that may be drawn from a row of logits, and draws one.
 
-llama.cpp's samplers look at a vocabulary token by token, and sort all of it where no top_k comes first. Numpy finds the
-few that matter in a fraction of that time; a chain of llama.cpp's then draws among these. Logits are float32, one for
-each token. Knows nothing of llama.cpp.
+llama.cpp's samplers look at a vocabulary token by token, and sort all of it where no top_k comes first; numpy does the
+same in a fraction of that time. Logits are float32, one for each token. Knows nothing of llama.cpp.
 """
 
 from __future__ import annotations
@@ -13,8 +12,10 @@ import numpy as np
 
 # The largest of a row are looked for among the maxima of so many strips of it.
 N_STRIPS = 64
-# Weights, beside the largest one, down to which a nucleus is looked for: few are sorted where few are enough.
-CUTS = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 0.0)
+# As many as that are sorted to find the least likely tokens of a nucleus; first among those whose probability, beside
+# the likeliest one's, is as large as that.
+SORTED = 1024
+LIKELY = 0.01
 # A running sum over all weights is one over the sums of so many.
 BLOCK = 256
 
@@ -32,21 +33,44 @@ def likeliest(logits: np.ndarray, k: int) -> np.ndarray:
 
 
 def nucleus(logits: np.ndarray, top_p: float) -> np.ndarray:
-    """The ids of the fewest tokens that have ``top_p`` of the probability together; none where there are no numbers."""
-    weights = np.exp(logits - logits.max())
-    enough = top_p * float(weights.sum())
-    if not enough > 0:
+    """The ids of the fewest tokens that have ``top_p`` of the probability together; none where there are no numbers.
+
+    Mostly they are among the few that are likely. Else what is above the mean is either all in or all that matters, and
+    so on until few are left to be sorted.
+    """
+    found = np.exp(logits - logits.max())
+    lacking = top_p * float(found.sum())
+    if not lacking > 0:
         return np.empty(0, np.intp)
-    for cut in CUTS:
-        ids = np.flatnonzero(weights >= cut)
-        found = weights[ids]
-        if found.sum() >= enough:
+    likely = np.flatnonzero(found >= LIKELY)
+    if float(found[likely].sum()) >= lacking:
+        ids, found = likely, found[likely]
+    else:
+        ids = np.arange(len(found))
+    sure: list[np.ndarray] = []
+    while len(found) > SORTED:
+        above = found >= found.mean()
+        chosen = np.flatnonzero(above)
+        mass = float(found[chosen].sum())
+        if mass < lacking:
+            sure.append(ids[chosen])
+            lacking -= mass
+            chosen = np.flatnonzero(~above)
+        if len(chosen) == len(found):
             break
-    falling = np.sort(found)[::-1]
-    count = int(np.searchsorted(np.cumsum(falling, dtype=np.float64), enough)) + 1
-    least = falling[min(count, len(falling)) - 1]
-    above, equal = ids[found > least], ids[found == least]
-    return np.concatenate((above, equal[: count - len(above)]))
+        ids, found = ids[chosen], found[chosen]
+    falling = np.argsort(-found)
+    count = int(np.searchsorted(np.cumsum(found[falling], dtype=np.float64), lacking)) + 1
+    return np.concatenate((*sure, ids[falling[:count]]))
+
+
+def kept(logits: np.ndarray, top_p: float, min_p: float) -> np.ndarray | None:
+    """The ids of the tokens that top_p and then min_p leave; None for all, or where logits are no numbers."""
+    ids = nucleus(logits, top_p) if top_p < 1 else None
+    if min_p > 0 and (ids is None or len(ids)):
+        found = above_share(logits if ids is None else logits[ids], min_p)
+        ids = found if ids is None else ids[found]
+    return ids if ids is not None and len(ids) else None
 
 
 def above_share(logits: np.ndarray, min_p: float) -> np.ndarray:

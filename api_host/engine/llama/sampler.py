@@ -16,7 +16,7 @@ import llama_cpp
 import numpy as np
 
 from api_host.engine.bans import Ban, MinTokens, NoBadWords, NoRepeatNgrams
-from api_host.engine.drawing import above_share, draw, likeliest, nucleus, top_logprobs
+from api_host.engine.drawing import draw, kept, likeliest, top_logprobs
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.grammar import Grammar, schema_grammar
 from api_host.engine.llama.model import LlamaModel
@@ -28,8 +28,8 @@ from api_host.generation import SamplingParams
 class LlamaSampler:
     """Draws by ``params``; order: logit bias, penalties, top_k, typical_p, top_p, min_p, temperature, draw.
 
-    What comes before the truncating samplers changes a copy of the logits; then numpy finds the tokens that the first
-    of them leaves, and a llama.cpp chain of the others draws among these (``drawing.py``).
+    What comes before the truncating samplers changes a copy of the logits. Where they begin with top_k, numpy finds
+    the few tokens that it leaves and a llama.cpp chain goes on with them; without it numpy does all (``drawing.py``).
 
     Args:
         context: whose logits are sampled.
@@ -51,7 +51,7 @@ class LlamaSampler:
         self._grammar = _grammar(model, params)
         seed = secrets.randbits(32) if params.seed is None else (params.seed + index) % (2**32 - 1)
         self._random = np.random.default_rng(seed)
-        self._chain = None if params.greedy or _keeps_all(params) else _chain(params, model.n_vocab, seed)
+        self._chain = _chain(params, model.n_vocab, seed) if _needs_chain(params) else None
         # Then the likeliest token needs no copy of the logits, unless it is one of these.
         only_biased = not (self._bans or self._penalties or self._grammar) and all(
             b <= 0 for b in bias.values()
@@ -97,8 +97,13 @@ class LlamaSampler:
         if params.greedy:
             return int(logits.argmax())
         if self._chain is None:
-            return draw(logits, params.temperature, self._random.random())
-        self._candidates.fill(logits, _possible(logits, params))
+            ids = kept(logits, params.top_p, params.min_p)
+            found = logits if ids is None else logits[ids]
+            index = draw(found, params.temperature, self._random.random())
+            return index if ids is None else int(ids[index])
+        ids = likeliest(logits, params.top_k) if params.top_k and not params.mirostat else None
+        # None are found where logits are no numbers, and a chain takes anything but none.
+        self._candidates.fill(logits, ids if ids is not None and len(ids) else None)
         llama_cpp.llama_sampler_apply(self._chain, self._candidates.struct)
         return self._candidates.selected
 
@@ -114,34 +119,13 @@ class LlamaSampler:
             self._chain = None
 
 
-def _keeps_all(params: SamplingParams) -> bool:
-    """Whether no sampler leaves a token out."""
-    return not params.mirostat and (params.top_k, params.typical_p, params.top_p, params.min_p) == (
-        0,
-        1,
-        1,
-        0,
-    )
-
-
-def _possible(logits: np.ndarray, params: SamplingParams) -> np.ndarray | None:
-    """The tokens that the first sampler of a chain leaves, and a few more; None for all."""
-    if params.mirostat:
-        return None
-    if params.top_k > 0:
-        ids = likeliest(logits, params.top_k)
-    elif params.typical_p < 1:
-        return None
-    elif params.top_p < 1:
-        ids = nucleus(logits, params.top_p)
-    else:
-        ids = above_share(logits, params.min_p)
-    # None are found where logits are no numbers, and a chain takes anything but none.
-    return ids if len(ids) else None
+def _needs_chain(params: SamplingParams) -> bool:
+    """Whether there is more to do than numpy does."""
+    return not params.greedy and bool(params.mirostat or params.top_k > 0 or params.typical_p < 1)
 
 
 def _chain(params: SamplingParams, n_vocab: int, seed: int) -> Any:
-    """The samplers that are on, from top_k to the draw; a nucleus that comes first is what it is given."""
+    """The samplers that are on, from top_k to the draw."""
     chain_params = llama_cpp.llama_sampler_chain_default_params()
     chain_params.no_perf = True
     chain = llama_cpp.llama_sampler_chain_init(chain_params)
@@ -158,7 +142,7 @@ def _chain(params: SamplingParams, n_vocab: int, seed: int) -> Any:
         add(llama_cpp.llama_sampler_init_top_k(params.top_k))
     if params.typical_p < 1:
         add(llama_cpp.llama_sampler_init_typical(params.typical_p, 1))
-    if params.top_p < 1 and (params.top_k > 0 or params.typical_p < 1):
+    if params.top_p < 1:
         add(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
     if params.min_p > 0:
         add(llama_cpp.llama_sampler_init_min_p(params.min_p, 1))
