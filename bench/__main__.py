@@ -30,7 +30,7 @@ from bench.workload import Ground
 
 CACHE = Path(__file__).parent / ".cache"
 # On a CPU, and with --cuda.
-DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "performance-gpu.md")
+DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "docs" / "gpu.md")
 RESULTS = ("results.json", "results-cuda.json")
 DEMO_MODEL = ROOT / "api_host" / "models" / "demo" / "demo.gguf"
 QUIET_LOAD = 0.5

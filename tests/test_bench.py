@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from gguf import GGUFReader
 
+from api_host.gguf_header import architecture_number, read_header
+from api_host.models.demo import DEMO_MODEL_PATH
 from bench.asking import Asked, answered, request
 from bench.figures import gaps_within, percentile, ratio_of_pairs
 from bench.load import Load, LoadFailed, http_post
 from bench.marks import MARKS
 from bench.memory import above_model, pss_without
+from bench.models import SIZES, write_model
 from bench.report import BEGIN, END, insert, render
 from bench.results import Results, Run, Sample, TextCheck
 from bench.servers import HOST, LLAMA_SERVER, ApiHostServer, LlamaServer
@@ -247,6 +252,17 @@ def test_results_come_back_from_their_file_and_a_later_run_replaces_an_older_one
     assert loaded == results
     loaded.replace(run_of("1", [{"ttft": 2.0}], []))
     assert [run.median(HOST, "ttft") for run in loaded.runs] == [2.0, None]
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_repeated_model_has_the_first_blocks_weights_in_all(tmp_path: Path, repeated: bool) -> None:
+    path = tmp_path / "tiny.gguf"
+    write_model(path, replace(SIZES["tiny"], repeated=repeated), DEMO_MODEL_PATH)
+    tensors = {tensor.name: tensor.data for tensor in GGUFReader(path).tensors}
+    first, second = tensors["blk.0.attn_q.weight"], tensors["blk.1.attn_q.weight"]
+    assert (first == second).all() == repeated
+    assert (tensors["blk.0.ffn_gate.weight"] != tensors["blk.0.ffn_up.weight"]).any()
+    assert architecture_number(read_header(path), "block_count") == 2
 
 
 def test_memory_counts_every_mapping_but_the_models() -> None:
