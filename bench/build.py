@@ -63,11 +63,9 @@ def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: 
         subprocess.CalledProcessError: pip or cmake failed; it has printed why.
         FileNotFoundError: ``built`` or ``source`` does not hold what it should.
     """
-    version = installed_version()
-    source = source or _unpacked(cache / f"llama_cpp_python-{version}", version)
-    llama_cpp = source / "vendor" / "llama.cpp"
+    llama_cpp = (source or bindings_source(cache)) / "vendor" / "llama.cpp"
     kind = "cuda" if cuda else "cpu"
-    folder = built or _built(llama_cpp, cache / f"build-{version}-{kind}", cache, cuda)
+    folder = built or _built(llama_cpp, cache / f"build-{installed_version()}-{kind}", cache, cuda)
     tools = Tools(folder, llama_cpp / "models" / VOCABULARY)
     for path in (tools.vocabulary, *(folder / target for target in TARGETS)):
         if not path.exists():
@@ -77,11 +75,12 @@ def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: 
     return tools
 
 
-def _unpacked(folder: Path, version: str) -> Path:
-    """The sdist's content in ``folder``."""
+def bindings_source(cache: Path) -> Path:
+    """The source of the installed bindings, llama.cpp's with it; downloaded when it is not there yet."""
+    version = installed_version()
+    folder, downloads = cache / f"llama_cpp_python-{version}", cache / "sdist"
     if folder.exists():
         return folder
-    downloads = folder.parent / "sdist"
     wanted = f"llama-cpp-python=={version}"
     pip = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=llama-cpp-python"]
     _run([*pip, "--dest", str(downloads), wanted], f"Downloading the source of {wanted}")
