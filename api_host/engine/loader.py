@@ -18,7 +18,7 @@ import psutil
 from api_host.engine import memory
 from api_host.engine.huge_pages import huge_pages
 from api_host.engine.llama.context import LlamaContext
-from api_host.engine.llama.devices import gpu_devices, supports_gpu, used_devices
+from api_host.engine.llama.devices import Device, gpu_devices, supports_gpu, used_devices
 from api_host.engine.llama.draft import LlamaDraft, same_vocabulary
 from api_host.engine.llama.model import LlamaModel, LoadError
 from api_host.engine.lookup import MOST_GUESSED
@@ -73,28 +73,42 @@ def load_model(load: Load) -> LoadedModel:
         )
         n_ctx = n_ctx_train
     shape = _shape(load, header)
-    devices = gpu_devices() if load.use_gpu and load.n_gpu_layers != 0 else []
-    placement = None
-    if devices:
-        used = used_devices(devices, load.main_gpu, load.tensor_split)
-        # The arithmetic counts the buffers of one GPU; each further one has its own.
-        free = sum(device.free for device in used) - memory.GPU_RESERVE * (len(used) - 1)
-        placement = memory.place_on_gpu(shape, n_ctx, load.n_slots, load.n_gpu_layers, free)
-        notes += [] if placement else ["the model runs on the CPU: the GPU has no room for a layer of it"]
-    else:
-        notes += _unused_gpu(load)
-    if placement is None:
-        placement = memory.place_on_cpu(shape, n_ctx, load.n_slots, psutil.virtual_memory().available)
+    used = _used_gpus(load)
+    placement = _place(load, shape, n_ctx, used)
     model, context, draft, placement = _load_placed(load, placement, shape)
-    on_gpus = ", ".join(
-        device.description for device in used_devices(devices, load.main_gpu, load.tensor_split)
-    )
-    device = on_gpus if placement.n_gpu_layers else "CPU"
+    device = ", ".join(gpu.description for gpu in used) if placement.n_gpu_layers else "CPU"
     notes += [*placement.notes, *_unused_draft(load, context, draft)]
     info = _info(model, context, placement, device, notes)
     info.draft_model = Path(load.draft_model).name if load.draft_model and draft else None
     info.load_seconds = time.monotonic() - started
     return LoadedModel(model, context, draft, info, _n_threads(load, load.path), _prefix_memory(load))
+
+
+def _used_gpus(load: Load) -> list[Device]:
+    """The GPUs that the model may go on."""
+    if not load.use_gpu or load.n_gpu_layers == 0:
+        return []
+    return used_devices(gpu_devices(), load.main_gpu, load.tensor_split)
+
+
+def _place(load: Load, shape: memory.Shape, n_ctx: int, used: list[Device]) -> memory.Placement:
+    """What is chosen by what is free, with a sentence where GPUs are not used.
+
+    Raises:
+        OutOfMemory: it does not fit.
+    """
+    host_free = psutil.virtual_memory().available
+    if not used:
+        placed, why = None, _unused_gpu(load)
+    else:
+        # The arithmetic counts the buffers of one GPU; each further one has its own.
+        free = sum(gpu.free for gpu in used) - memory.GPU_RESERVE * (len(used) - 1)
+        placed = memory.place_on_gpu(shape, n_ctx, load.n_slots, load.n_gpu_layers, free, host_free)
+        why = ["the model runs on the CPU: the GPU has no room for a layer of it"]
+    if placed is not None:
+        return placed
+    placed = memory.place_on_cpu(shape, n_ctx, load.n_slots, host_free)
+    return replace(placed, notes=(*why, *placed.notes))
 
 
 def _shape(load: Load, header: dict[str, Value]) -> memory.Shape:

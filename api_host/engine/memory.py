@@ -68,11 +68,22 @@ def place_on_cpu(shape: Shape, n_ctx: int, n_slots: int | None, free: int) -> Pl
 
 
 def place_on_gpu(
-    shape: Shape, n_ctx: int, n_slots: int | None, n_gpu_layers: int | None, free: int
+    shape: Shape,
+    n_ctx: int,
+    n_slots: int | None,
+    n_gpu_layers: int | None,
+    free: int,
+    host_free: int | None = None,
 ) -> Placement | None:
     """The layers and slots that fit the GPUs' free memory; None when not even one layer fits.
 
     A set ``n_gpu_layers`` (-1: all) is taken as it is.
+
+    Args:
+        host_free: what is free for the layers that are not on a GPU; None does not ask.
+
+    Raises:
+        OutOfMemory: these do not fit.
     """
     n_all = shape.n_layer + 1
     if n_gpu_layers is not None:
@@ -84,9 +95,18 @@ def place_on_gpu(
         return replace(whole, n_gpu_layers=n_all)
     slots = n_slots or 1
     left = usable - (shape.draft.size(n_ctx * slots) if shape.draft is not None else 0)
-    layers = int(left / (replace(shape, draft=None).size(n_ctx * slots) / n_all))
+    per_layer = replace(shape, draft=None).size(n_ctx * slots) / n_all
+    layers = int(left / per_layer)
     if layers <= 0:
         return None
+    needed = HOST_RESERVE + int(per_layer * (n_all - layers))
+    if host_free is not None and needed > host_free:
+        raise OutOfMemory(
+            f"{layers} of {n_all} layers fit on the GPU, the others need about {needed / 1e9:.1f} GB of memory and "
+            f"{host_free / 1e9:.1f} GB are free; choose a smaller quant or ask for a shorter ctx_length",
+            needed=needed,
+            free=host_free,
+        )
     note = f"{layers} of {n_all} layers are on the GPU: the model and its context do not fit its memory"
     return Placement(layers, n_ctx, slots, (note,))
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from api_host.engine import loader
 from api_host.engine.llama.devices import Device, used_devices
+from api_host.engine.messages import Load
 from api_host.errors import ModelLoadFailed
+from api_host.models.demo import DEMO_MODEL_PATH
 
 FIRST, SECOND = (Device(f"CUDA{i}", "Tesla T4", 15_000_000_000, 15_800_000_000) for i in range(2))
 
@@ -40,3 +43,16 @@ def test_a_gpu_that_is_not_there_is_refused(
 
 def test_without_a_gpu_the_settings_mean_nothing():
     assert used_devices([], 1, [1.0, 1.0]) == []
+
+
+def test_a_model_without_room_on_the_gpu_runs_on_the_cpu_with_its_whole_context(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    full = Device("CUDA0", "Tesla T4", free=100_000_000, total=15_800_000_000)
+    monkeypatch.setattr(loader, "gpu_devices", lambda: [full])
+    loaded = loader.load_model(Load(str(DEMO_MODEL_PATH), n_ctx=2048))
+    info = loaded.info
+    loaded.context.close()
+    loaded.model.close()
+    assert (info.device, info.n_gpu_layers, info.n_ctx, info.n_slots) == ("CPU", 0, 2048, 4)
+    assert info.notes == ["the model runs on the CPU: the GPU has no room for a layer of it"]

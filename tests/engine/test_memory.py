@@ -46,6 +46,18 @@ def test_then_layers_go():
     assert "of 33 layers" in placed.notes[0]
 
 
+def test_layers_that_stay_behind_must_fit_host_memory():
+    placed = place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB, host_free=16 * GB)
+    assert placed == place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB)
+    behind = LLAMA_8B.size(4096) * (33 - placed.n_gpu_layers) / 33
+    just = HOST_RESERVE + int(behind)
+    assert place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB, host_free=just) == placed
+    with pytest.raises(OutOfMemory, match=f"{placed.n_gpu_layers} of 33 layers fit on the GPU") as caught:
+        place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB, host_free=just - 1)
+    assert caught.value.details == {"needed": just, "free": just - 1}
+    assert place_on_gpu(LLAMA_8B, 4096, None, 7, 4 * GB, host_free=0).n_gpu_layers == 7
+
+
 def test_without_room_for_a_layer_the_context_stays_and_nothing_is_on_the_gpu():
     assert place_on_gpu(LLAMA_8B, 131_072, None, None, 900_000_000) is None
     assert place_on_gpu(LLAMA_8B, 131_072, None, None, 0) is None
