@@ -99,16 +99,22 @@ def place_on_gpu(
     layers = int(left / per_layer)
     if layers <= 0:
         return None
-    needed = HOST_RESERVE + int(per_layer * (n_all - layers))
-    if host_free is not None and needed > host_free:
-        raise OutOfMemory(
-            f"{layers} of {n_all} layers fit on the GPU, the others need about {needed / 1e9:.1f} GB of memory and "
-            f"{host_free / 1e9:.1f} GB are free; choose a smaller quant or ask for a shorter ctx_length",
-            needed=needed,
-            free=host_free,
-        )
-    note = f"{layers} of {n_all} layers are on the GPU: the model and its context do not fit its memory"
+    on_gpu = f"{layers} of {n_all} layers"
+    if host_free is not None:
+        _check_others(HOST_RESERVE + int(per_layer * (n_all - layers)), host_free, on_gpu)
+    note = f"{on_gpu} are on the GPU: the model and its context do not fit its memory"
     return Placement(layers, n_ctx, slots, (note,))
+
+
+def _check_others(needed: int, free: int, on_gpu: str) -> None:
+    """Raises OutOfMemory when the layers beside those on the GPU do not fit host memory."""
+    if needed > free:
+        raise OutOfMemory(
+            f"{on_gpu} fit on the GPU, the others need about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB "
+            "are free; choose a smaller quant or ask for a shorter ctx_length",
+            needed=needed,
+            free=free,
+        )
 
 
 def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, usable: int) -> Placement | None:
