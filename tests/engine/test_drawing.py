@@ -174,6 +174,29 @@ def test_behind_a_top_k_the_draws_are_llama_cpps_own(others: dict, monkeypatch: 
     ours.close()
 
 
+@pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "sampling",
+    [
+        {},
+        {"top_k": 0, "top_p": 1.0},
+        {"top_k": 0, "top_p": 0.9, "min_p": 0.1},
+        {"temperature": 0},
+        {"repeat_penalty": 1.2},
+    ],
+)
+def test_a_sampler_survives_logits_that_are_no_numbers(
+    sampling: dict, broken: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for some in (slice(0, None), slice(5, 6)):
+        logits = logits_of(5000)
+        logits[some] = broken
+        sampler = sampler_of(logits, monkeypatch, seed=1, **sampling)
+        with np.errstate(invalid="ignore"):
+            assert 0 <= sampler.sample(0) < 5000
+        sampler.close()
+
+
 @pytest.mark.parametrize(
     ("sampling", "drawn"),
     [

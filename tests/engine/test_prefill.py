@@ -69,7 +69,6 @@ def test_a_slow_model_reads_a_crowd_in_within_seconds_and_one_prompt_beside_read
 
 
 def test_where_steps_are_short_a_prompt_is_read_in_pieces_that_nobody_notices():
-    budget = PrefillBudget(2048)
     for per_token, n_read in ((1e-5, 2044), (1e-4, 600), (3e-4, 512), (1e-3, 250)):
         budget = PrefillBudget(2048)
         budget.observe([Span(0, array("i", range(100)), 0)], seconds=100 * per_token)

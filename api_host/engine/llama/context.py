@@ -150,7 +150,7 @@ class LlamaContext:
     def save(self, slot: int) -> State:
         """A slot's cells, in host memory."""
         size = self.state_size(slot)
-        # Memory that nobody has filled with zeros before, which takes as long as the copy.
+        # Not ctypes' own, which is filled with zeros first.
         state = np.empty(size, np.uint8)
         written = llama_cpp.llama_state_seq_get_data(self.pointer, _bytes(state), size, slot)
         assert written == size, f"llama.cpp wrote {written} of {size} bytes"

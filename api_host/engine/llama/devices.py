@@ -6,7 +6,9 @@ import ctypes
 from dataclasses import dataclass
 
 import llama_cpp
-from llama_cpp.llama_cpp import _lib
+
+# libllama is linked with libggml, wherever that lies ($LLAMA_CPP_LIB_PATH).
+from llama_cpp.llama_cpp import _lib as ggml
 
 from api_host.errors import ModelLoadFailed
 
@@ -25,8 +27,6 @@ class Device:
 
 def gpu_devices() -> list[Device]:
     """The GPUs that this build of llama.cpp can use; empty for a CPU-only build."""
-    # libllama is linked with libggml, wherever that lies ($LLAMA_CPP_LIB_PATH).
-    ggml = _lib
     ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
