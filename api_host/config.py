@@ -114,6 +114,13 @@ class HostConfig(BaseSettings):
             "cache: off, memory, or redis://[[user]:password@]name[:port][/number] (or rediss://)"
         )
 
+    @field_validator("tensor_split")
+    @classmethod
+    def _some_gpu_gets_layers(cls, tensor_split: list[float] | None) -> list[float] | None:
+        if tensor_split is not None and not any(tensor_split):
+            raise ValueError("tensor_split: at least one share above 0; n_gpu_layers=0 uses no GPU")
+        return tensor_split
+
     @field_validator("token")
     @classmethod
     def _token_is_usable(cls, token: SecretStr | None) -> SecretStr | None:

@@ -25,6 +25,7 @@ EVERYBODY_MAY_IMPORT = {
     "api_host.llm_api_config",
     "api_host.errors",
     "api_host.gguf_header",
+    "api_host.gpu_shares",
     "api_host.gpus",
     "api_host.metrics",
     "api_host.sending",

@@ -1,4 +1,4 @@
-"""Loads a model as a Load message asks: places it, loads it, and falls back to fewer layers when that fails.
+"""Loads a model as a Load message asks, and falls back to fewer layers when that fails.
 
 Knows nothing of requests.
 """
@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -18,30 +16,19 @@ import psutil
 from api_host.engine import memory
 from api_host.engine.huge_pages import huge_pages
 from api_host.engine.llama.context import LlamaContext
-from api_host.engine.llama.devices import Device, gpu_devices, supports_gpu, used_devices
 from api_host.engine.llama.draft import LlamaDraft, same_vocabulary
 from api_host.engine.llama.model import LlamaModel, LoadError
 from api_host.engine.lookup import MOST_GUESSED
 from api_host.engine.messages import Load, ModelInfo
+from api_host.engine.placing import header_of, place, shape_of, used_gpus
 from api_host.errors import ModelLoadFailed, OutOfMemory, without_paths
-from api_host.gguf_header import (
-    NotGguf,
-    Value,
-    architecture_number,
-    file_size,
-    kv_bytes_per_token,
-    read_header,
-)
+from api_host.gguf_header import architecture_number, file_size
 
 CPU_BATCH, GPU_BATCH = 512, 2048
 ONE_THREAD_BYTES = 32 * 1024**2
 MOST_PREFIX_MEMORY = 2 * 1024**3
 # How llama.cpp's lines about a failed load speak of memory.
 _OF_MEMORY = re.compile("alloc|memory|buffer", re.IGNORECASE)
-CUDA_INSTALL = (
-    "pip install --force-reinstall --no-deps --only-binary=llama-cpp-python "
-    "llama-cpp-python --extra-index-url https://abetlen.github.io/llama-cpp-python/whl/cu125"
-)
 
 
 @dataclass
@@ -63,7 +50,7 @@ def load_model(load: Load) -> LoadedModel:
         ModelLoadFailed: llama.cpp refuses the file. OutOfMemory: it does not fit, with the numbers.
     """
     started = time.monotonic()
-    header = _header(Path(load.path))
+    header = header_of(Path(load.path))
     notes = []
     n_ctx = load.n_ctx
     n_ctx_train = architecture_number(header, "context_length")
@@ -72,9 +59,9 @@ def load_model(load: Load) -> LoadedModel:
             f"the context is {n_ctx_train} tokens instead of {n_ctx}: the model was trained for no more"
         )
         n_ctx = n_ctx_train
-    shape = _shape(load, header)
-    used = _used_gpus(load)
-    placement = _place(load, shape, n_ctx, used)
+    shape = shape_of(load, header)
+    used = used_gpus(load)
+    placement = place(load, shape, n_ctx, used)
     model, context, draft, placement = _load_placed(load, placement, shape)
     device = ", ".join(gpu.description for gpu in used) if placement.n_gpu_layers else "CPU"
     notes += [*placement.notes, *_unused_draft(load, context, draft)]
@@ -82,46 +69,6 @@ def load_model(load: Load) -> LoadedModel:
     info.draft_model = Path(load.draft_model).name if load.draft_model and draft else None
     info.load_seconds = time.monotonic() - started
     return LoadedModel(model, context, draft, info, _n_threads(load, load.path), _prefix_memory(load))
-
-
-def _used_gpus(load: Load) -> list[Device]:
-    """The GPUs that the model may go on."""
-    if not load.use_gpu or load.n_gpu_layers == 0:
-        return []
-    return used_devices(gpu_devices(), load.main_gpu, load.tensor_split)
-
-
-def _place(load: Load, shape: memory.Shape, n_ctx: int, used: list[Device]) -> memory.Placement:
-    """What is chosen by what is free, with a sentence where GPUs are not used.
-
-    Raises:
-        OutOfMemory: it does not fit.
-    """
-    host_free = psutil.virtual_memory().available
-    if not used:
-        placed, why = None, _unused_gpu(load)
-    else:
-        # The arithmetic counts the buffers of one GPU; each further one has its own.
-        free = sum(gpu.free for gpu in used) - memory.GPU_RESERVE * (len(used) - 1)
-        placed = memory.place_on_gpu(shape, n_ctx, load.n_slots, load.n_gpu_layers, free, host_free)
-        why = ["the model runs on the CPU: the GPU has no room for a layer of it"]
-    if placed is not None:
-        return placed
-    placed = memory.place_on_cpu(shape, n_ctx, load.n_slots, host_free)
-    return replace(placed, notes=(*why, *placed.notes))
-
-
-def _shape(load: Load, header: dict[str, Value]) -> memory.Shape:
-    """The figures of the model, and of its draft model."""
-
-    def figures(path: str, header: dict[str, Value]) -> memory.Shape:
-        n_layer = architecture_number(header, "block_count")
-        return memory.Shape(n_layer, file_size(Path(path)), kv_bytes_per_token(header, load.cache_type))
-
-    shape = figures(load.path, header)
-    if load.draft_model is None:
-        return shape
-    return replace(shape, draft=figures(load.draft_model, _header(Path(load.draft_model))))
 
 
 def _load_placed(
@@ -236,14 +183,6 @@ def _too_large(reason: str, shape: memory.Shape, placement: memory.Placement) ->
     )
 
 
-def _header(path: Path) -> dict[str, Value]:
-    """The header's numbers; none of what is no GGUF, so that llama.cpp says what is wrong with it."""
-    try:
-        return read_header(path)
-    except NotGguf:
-        return {}
-
-
 def _prefix_memory(load: Load) -> int:
     """As much as asked, or a tenth of what is still free, at most 2 GiB."""
     if load.prefix_memory is not None:
@@ -262,17 +201,6 @@ def _n_threads(load: Load, path: str) -> int:
         return 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
-
-
-def _unused_gpu(load: Load) -> list[str]:
-    """One loud sentence for a machine with a GPU that this build of llama.cpp cannot use."""
-    unwanted = not load.use_gpu or load.n_gpu_layers == 0
-    if unwanted or supports_gpu() or shutil.which("nvidia-smi") is None:
-        return []
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False)
-    if listed.returncode != 0 or "GPU" not in listed.stdout:
-        return []
-    return [f"THE GPU IS NOT USED: llama-cpp-python was built for the CPU only. Mend it with: {CUDA_INSTALL}"]
 
 
 def _info(

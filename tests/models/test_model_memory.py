@@ -134,6 +134,10 @@ def test_free_vram_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.M
     memory = Memory("auto")
     # Each GPU keeps something for buffers and the driver; one with less than that has no room.
     assert memory.gpu_free() == (15_000 - 900 + 5_000 - 900) * MB
+    assert Memory("auto", main_gpu=1).gpu_free() == (5_000 - 900) * MB
+    assert Memory("auto", tensor_split=[1.0, 1.0]).gpu_free() == 2 * (5_000 - 900) * MB
+    assert Memory("auto", tensor_split=[1.0, 0.0, 1.0]).gpu_free() == 0
+    assert Memory("auto", main_gpu=7).gpu_free() == 0
     room = memory.room(
         [Holder(100, on_gpu=True), Holder(7, on_gpu=True, pid=1), Holder(9, on_gpu=False)], 1000
     )

@@ -23,7 +23,7 @@ REBUILD = f"{sys.executable} -m pip install --force-reinstall --no-deps llama-cp
 _PROBE = """
 import json, llama_cpp
 from api_host.engine.llama.devices import gpu_devices, supports_gpu
-from api_host.engine.loader import CUDA_INSTALL
+from api_host.engine.placing import CUDA_INSTALL
 devices = [device.description for device in gpu_devices()]
 print(json.dumps([llama_cpp.__version__, supports_gpu(), devices, CUDA_INSTALL]))
 """

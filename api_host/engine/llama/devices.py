@@ -11,6 +11,7 @@ import llama_cpp
 from llama_cpp.llama_cpp import _lib as ggml
 
 from api_host.errors import ModelLoadFailed
+from api_host.gpu_shares import gpu_shares
 
 _GGML_DEVICE_TYPE_GPU = 1
 
@@ -62,10 +63,10 @@ def used_devices(
         raise ModelLoadFailed(
             f"{setting}: names {n_named} GPUs and this machine has {len(devices)}; change the setting"
         )
-    if main_gpu is not None:
-        return devices[main_gpu : main_gpu + 1]
-    shares = tensor_split or [1.0] * len(devices)
-    return [device for device, share in zip(devices, shares, strict=False) if share > 0]
+    shares = gpu_shares(len(devices), main_gpu, tensor_split)
+    if shares is None:
+        return devices
+    return [device for device, share in zip(devices, shares, strict=True) if share > 0]
 
 
 def supports_gpu() -> bool:

@@ -23,6 +23,7 @@ from api_host.gguf_header import (
     kv_bytes_per_token,
     read_header,
 )
+from api_host.gpu_shares import gpu_shares, room_on
 
 _WEIGHTS_OVERHEAD = 1.1
 _GUESSED_SLOTS = 4
@@ -104,10 +105,18 @@ class Memory:
     Args:
         budget: bytes that all models together may take, whichever device they are on; "auto" is what is free:
             available RAM for those on the CPU, free VRAM as nvidia-smi tells it for those on a GPU.
+        main_gpu: the only GPU that models go on.
+        tensor_split: each GPU's share of them.
     """
 
-    def __init__(self, budget: int | Literal["auto"]) -> None:
+    def __init__(
+        self,
+        budget: int | Literal["auto"],
+        main_gpu: int | None = None,
+        tensor_split: list[float] | None = None,
+    ) -> None:
         self._budget = budget
+        self._main_gpu, self._tensor_split = main_gpu, tensor_split
         self._nvidia_smi = shutil.which("nvidia-smi")
 
     @property
@@ -116,7 +125,8 @@ class Memory:
         return self._budget != "auto"
 
     def gpu_free(self) -> int | None:
-        """Free VRAM of all GPUs for weights and KV caches of one more model; None when nvidia-smi cannot tell."""
+        """Free VRAM for weights and KV caches of one more model, on the GPUs that it may use, as it is shared out
+        among them; None when nvidia-smi cannot tell."""
         if self._nvidia_smi is None:
             return None
         command = [self._nvidia_smi, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
@@ -124,9 +134,10 @@ class Memory:
             answer = subprocess.run(
                 command, capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=True
             )
-            return sum(max(0, int(line) * 1024**2 - _GPU_RESERVE) for line in answer.stdout.split())
+            free = [max(0, int(line) * 1024**2 - _GPU_RESERVE) for line in answer.stdout.split()]
         except (OSError, subprocess.SubprocessError, ValueError):
             return None
+        return room_on(free, gpu_shares(len(free), self._main_gpu, self._tensor_split))
 
     def room(self, holders: Iterable[Holder], gpu_free: int | None) -> Room:
         """What is free now, and what there would be without any of ``holders``.

@@ -75,7 +75,8 @@ class ModelPool:
         self._on_loaded = on_loaded
         self._on_failed = on_failed
         self._on_downloaded = on_downloaded
-        self._residents = Residents(Memory(config.memory_budget), config.n_gpu_layers != 0)
+        memory = Memory(config.memory_budget, config.main_gpu, config.tensor_split)
+        self._residents = Residents(memory, config.n_gpu_layers != 0)
         self._entries = self._residents.entries
         self._lock = self._residents.lock
 

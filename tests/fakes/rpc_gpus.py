@@ -1,0 +1,142 @@
+"""GPUs for a machine that has none: llama.cpp's RPC backend shows the CPU of another process as a GPU of its own.
+
+llama.cpp splits a model over such devices as over real ones: it allocates, copies and computes in each of them. The
+backend is compiled from the source of the installed bindings and registered with their library, which stays as it is.
+Run as a program, this serves one device: the library, then a port.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import psutil
+
+from tests.fakes.asking import is_open, within
+
+ROOT = Path(__file__).parent.parent.parent
+SOURCE = Path(os.environ.get("BENCH_LLAMA_SOURCE", ROOT / "bench/.cache"))
+CPU = 0
+_ALLOCATED = re.compile(r"alloc_buffer\] device: 0, size: (\d+) -> (remote_ptr|failed)")
+# What every process imports as it begins, when it lies on the path.
+_SITE = """
+import sys
+
+if "api_host.engine.worker" in sys.orig_argv:
+    import ctypes
+
+    from llama_cpp.llama_cpp import _lib as ggml
+
+    backend = ctypes.CDLL({library!r})
+    backend.ggml_backend_rpc_add_server.restype = ctypes.c_void_p
+    ggml.ggml_backend_register.argtypes = [ctypes.c_void_p]
+    for endpoint in {endpoints!r}:
+        ggml.ggml_backend_register(backend.ggml_backend_rpc_add_server(endpoint))
+"""
+
+
+def missing() -> str | None:
+    """What has to be there first, for whoever reads why a test is skipped."""
+    if not _source().exists():
+        return "no source of llama.cpp here; `python -m bench --quick` fetches it"
+    return None if shutil.which("c++") else "no C++ compiler; on Debian and Ubuntu: apt install g++"
+
+
+def compiled(folder: Path) -> Path:
+    """The RPC backend as a library of its own (six seconds)."""
+    ggml, library = _source() / "ggml", folder / "libggml-rpc.so"
+    sources = [ggml / "src/ggml-rpc" / name for name in ("ggml-rpc.cpp", "transport.cpp")]
+    flags = ["-O1", "-shared", "-fPIC", "-std=c++17", "-DGGML_BACKEND_SHARED", "-DGGML_BACKEND_BUILD"]
+    headers = [f"-I{ggml / name}" for name in ("include", "src")]
+    linked = [f"-L{_libraries()}", "-lggml-base", "-lpthread"]
+    subprocess.run(["c++", *flags, *headers, *sources, "-o", library, *linked], check=True)
+    return library
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+class RpcGpu:
+    """One device, served by a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+        self.endpoint = f"127.0.0.1:{port}"
+        self._process, self._log, self._read = psutil.Process(process.pid), log, 0
+
+    def allocations(self) -> list[int]:
+        """Bytes of each buffer that was asked for since the last call; 0 for one that did not fit."""
+        text = self._log.read_text()
+        found = _ALLOCATED.findall(text[self._read :])
+        self._read = len(text)
+        return [0 if outcome == "failed" else int(size) for size, outcome in found]
+
+    @contextmanager
+    def full(self, left: int) -> Iterator[None]:
+        """Only ``left`` bytes can be had, whatever the device says is free."""
+        before = self._process.rlimit(psutil.RLIMIT_AS)
+        self._process.rlimit(psutil.RLIMIT_AS, (self._process.memory_info().vms + left, before[1]))
+        yield
+        self._process.rlimit(psutil.RLIMIT_AS, before)
+
+
+@contextmanager
+def rpc_gpu(library: Path, port: int, log: Path) -> Iterator[RpcGpu]:
+    """A device that answers at ``port``."""
+    command = [sys.executable, "-m", "tests.fakes.rpc_gpus", str(library), str(port)]
+    # Buffers that are freed go back to the system, or ``full`` would not take them away.
+    environment = {
+        **os.environ,
+        "GGML_RPC_DEBUG": "1",
+        "LD_LIBRARY_PATH": str(_libraries()),
+        "MALLOC_MMAP_THRESHOLD_": "65536",
+    }
+    with log.open("wb") as lines:
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=lines, stderr=lines)
+    try:
+        assert within(30, lambda: is_open(port)), log.read_text()
+        yield RpcGpu(process, port, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def write_site(folder: Path, library: Path, gpus: list[RpcGpu]) -> None:
+    """A folder for PYTHONPATH: workers that start with it see these devices."""
+    endpoints = [gpu.endpoint.encode() for gpu in gpus]
+    (folder / "sitecustomize.py").write_text(_SITE.format(library=str(library), endpoints=endpoints))
+
+
+def _source() -> Path:
+    return SOURCE / f"llama_cpp_python-{version('llama-cpp-python')}" / "vendor/llama.cpp"
+
+
+def _libraries() -> Path:
+    spec = importlib.util.find_spec("llama_cpp")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(os.environ.get("LLAMA_CPP_LIB_PATH", Path(spec.origin).parent / "lib"))
+
+
+def _serve(library: str, port: str) -> None:
+    ggml, backend = ctypes.CDLL(str(_libraries() / "libggml.so")), ctypes.CDLL(library)
+    ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
+    devices = (ctypes.c_void_p * 1)(ggml.ggml_backend_dev_by_type(CPU))
+    n_threads, n_devices = ctypes.c_size_t(1), ctypes.c_size_t(1)
+    backend.ggml_backend_rpc_start_server(f"127.0.0.1:{port}".encode(), None, n_threads, n_devices, devices)
+
+
+if __name__ == "__main__":
+    _serve(*sys.argv[1:])
