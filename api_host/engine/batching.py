@@ -24,50 +24,54 @@ class Batching:
         self._slots = slots
         self._guesser = guesser
         self._budget = budget
-        self._adapters: Adapters = ()
+        self._turn: tuple[Adapters, bool] = (), False
 
     def build(self, running: list[Sequence]) -> dict[Sequence, Span]:
-        """The next batch, in the order of the slots: oldest prefill first, all of one set of adapters."""
+        """The next batch, in the order of the slots: the next token of each, or prefill, oldest first."""
         for sequence in running:
             if sequence.leader is not None:
                 self._slots.take_shared(sequence)
         ready = [sequence for sequence in running if sequence.leader is None]
         suspects = [sequence for sequence in ready if sequence.suspect]
-        ready = self._of_one_turn(suspects[:1] or ready)
-        decoding: list[Sequence] = []
-        prefilling: list[Sequence] = []
-        for sequence in ready:
-            (prefilling if sequence.prefilling else decoding).append(sequence)
-        guesses = self._guesser.guess(decoding) if len(decoding) <= MOST_SEQUENCES_GUESSED else {}
-        pending = [len(sequence.tokens) - sequence.n_computed for sequence in prefilling]
-        n_guessed = sum(map(len, guesses.values()))
-        budget = self._budget.tokens(len(decoding), pending, n_guessed)
-        pieces = share(budget, pending, beside_others=bool(decoding))
-        spans = {sequence: _span(sequence, 1, guesses.get(sequence)) for sequence in decoding}
-        spans |= {
+        group = self._of_one_turn(suspects[:1] or ready)
+        if group and group[0].prefilling:
+            n_decoding = sum(not sequence.prefilling for sequence in ready)
+            spans = self._prefill(group, n_decoding)
+        else:
+            guesses = self._guesser.guess(group) if len(group) <= MOST_SEQUENCES_GUESSED else {}
+            spans = {sequence: _span(sequence, 1, guesses.get(sequence)) for sequence in group}
+        return dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
+
+    def _prefill(self, group: list[Sequence], n_decoding: int) -> dict[Sequence, Span]:
+        pending = [len(sequence.tokens) - sequence.n_computed for sequence in group]
+        pieces = share(self._budget.tokens(n_decoding, pending), pending)
+        return {
             sequence: _span(sequence, n_taken)
-            for sequence, n_taken in zip(prefilling, pieces, strict=True)
+            for sequence, n_taken in zip(group, pieces, strict=True)
             if n_taken
         }
-        return dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
 
     @property
     def adapters(self) -> Adapters:
         """Those of the batch that was built last."""
-        return self._adapters
+        return self._turn[0]
 
     def observe(self, spans: dict[Sequence, Span], seconds: float) -> None:
         """Learns how long a decode took."""
         self._budget.observe(spans.values(), seconds)
 
     def _of_one_turn(self, ready: list[Sequence]) -> list[Sequence]:
-        """The sequences of the set of adapters whose turn it is."""
-        sets = list(dict.fromkeys(sequence.request.adapters for sequence in ready))
-        if not sets:
+        """Those whose turn it is: of one set of adapters, and either reading their prompts or writing."""
+        kinds = list(dict.fromkeys(map(_kind, ready)))
+        if not kinds:
             return ready
-        after = sets.index(self._adapters) + 1 if self._adapters in sets else 0
-        self._adapters = sets[after % len(sets)]
-        return [sequence for sequence in ready if sequence.request.adapters == self._adapters]
+        after = kinds.index(self._turn) + 1 if self._turn in kinds else 0
+        self._turn = kinds[after % len(kinds)]
+        return [sequence for sequence in ready if _kind(sequence) == self._turn]
+
+
+def _kind(sequence: Sequence) -> tuple[Adapters, bool]:
+    return sequence.request.adapters, sequence.prefilling
 
 
 def _span(sequence: Sequence, n_taken: int, guess: array[int] | None = None) -> Span:

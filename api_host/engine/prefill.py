@@ -9,7 +9,7 @@ from collections.abc import Iterable
 
 from api_host.engine.backend import Span
 
-# Seconds that prefill may add to a step: beside sequences that somebody is reading, beside few of them when many wait,
+# Seconds that a step of prefill may take: beside sequences that somebody is reading, beside few of them when many wait,
 # and when nothing else runs (then it only bounds how soon a cancellation is seen).
 BESIDE_DECODE_S = 0.25
 CROWD_S = 4.0
@@ -20,8 +20,8 @@ UNNOTICED_S = 0.06
 AT_ONCE = 512
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64
-# However slow a model is: a tile, and the token that is read ahead of it beside others.
-MIN_TOKENS = TILE + 1
+# However slow a model is.
+MIN_TOKENS = TILE
 # Fewer tell nothing of the speed.
 LEAST_MEASURED = 32
 
@@ -33,37 +33,38 @@ class PrefillBudget:
         self._limit = limit
         self._seconds_per_token: float | None = None
 
-    def tokens(self, n_decoding: int, pending: list[int], n_guessed: int = 0) -> int:
-        """The number of prompt tokens for the next step, in which ``n_guessed`` guesses are decoded as well.
+    def tokens(self, n_decoding: int, pending: list[int]) -> int:
+        """The number of prompt tokens for the next step.
 
-        A step less is a pass over the weights less for everybody who waits, and a longer pause for those who read: so
-        who arrives in a crowd is read in together. Nor is a prompt left out or cut for being a little too long.
+        Prompts that are read one after another are written in small batches meanwhile, and end one after another:
+        each token then costs more. So who arrives in a crowd is read in together, as long as few have to pause for
+        it. Nor is a prompt left out or cut for being a little too long.
 
         Args:
             n_decoding: sequences that somebody is reading.
             pending: tokens that each prompt still lacks, oldest first.
         """
-        room = max(1, self._limit - n_decoding - n_guessed)
         if self._seconds_per_token is None:
-            return min(room, max(MIN_TOKENS, self._limit // 4))
-        target = ALONE_S / self._seconds_per_token
+            return min(self._limit, max(MIN_TOKENS, self._limit // 4))
+        crowd = max(1.0, 2 * len(pending) * (len(pending) - 1) / max(1, n_decoding))
+        seconds = min(CROWD_S, BESIDE_DECODE_S * crowd)
         if n_decoding:
-            crowd = max(1.0, len(pending) ** 2 / n_decoding)
             enough = crowd * max(AT_ONCE, UNNOTICED_S / self._seconds_per_token)
-            target = min(enough, min(CROWD_S, BESIDE_DECODE_S * crowd) / self._seconds_per_token)
-        return min(room, _rounded(max(MIN_TOKENS, int(target)), pending))
+            target = min(enough, seconds / self._seconds_per_token)
+        else:
+            target = max(ALONE_S, seconds) / self._seconds_per_token
+        return min(self._limit, _rounded(max(MIN_TOKENS, int(target)), pending))
 
     def seconds(self, n_tokens: int) -> float | None:
         """How long it takes to read so many tokens; None while that is not known."""
         return None if self._seconds_per_token is None else n_tokens * self._seconds_per_token
 
     def observe(self, spans: Iterable[Span], seconds: float) -> None:
-        """A step took ``seconds``; only those that were mostly prefill tell its speed."""
-        sizes = [(len(span.tokens), span.n_outputs) for span in spans]
-        n_prefill = sum(size for size, n_outputs in sizes if size > n_outputs)
+        """A step took ``seconds``; only those of prefill tell its speed."""
+        n_prefill = sum(len(span.tokens) for span in spans if len(span.tokens) > span.n_outputs)
         if n_prefill < LEAST_MEASURED:
             return
-        measured = seconds / sum(size for size, _ in sizes)
+        measured = seconds / n_prefill
         known = self._seconds_per_token
         self._seconds_per_token = measured if known is None else 0.5 * known + 0.5 * measured
 
@@ -79,7 +80,7 @@ def _rounded(budget: int, pending: list[int]) -> int:
     return budget
 
 
-def share(budget: int, pending: list[int], beside_others: bool = False) -> list[int]:
+def share(budget: int, pending: list[int]) -> list[int]:
     """How many tokens of each prompt a step reads, oldest first.
 
     Whole prompts go together as long as they fit. Only an oldest prompt that is larger than the budget is cut, and
@@ -89,7 +90,6 @@ def share(budget: int, pending: list[int], beside_others: bool = False) -> list[
     Args:
         budget: tokens for all of them.
         pending: tokens that each prompt still lacks.
-        beside_others: whether the batch has other sequences; its first pass then takes one token of each.
     """
     cut = bool(pending) and pending[0] > budget
     taken = [0] * len(pending)
@@ -99,10 +99,10 @@ def share(budget: int, pending: list[int], beside_others: bool = False) -> list[
             taken[i] = n_pending
             left -= n_pending
     if cut:
-        taken[0] = _in_tiles(budget - sum(taken), 1 if beside_others or any(taken) else 0)
+        taken[0] = _in_tiles(budget - sum(taken))
     return taken
 
 
-def _in_tiles(n_tokens: int, ahead: int) -> int:
-    """As many whole tiles as fit, behind the tokens that are read ahead of them; all where not even one fits."""
-    return n_tokens - (n_tokens - ahead) % TILE if n_tokens >= TILE + ahead else n_tokens
+def _in_tiles(n_tokens: int) -> int:
+    """As many whole tiles as fit; all where not even one fits."""
+    return n_tokens - n_tokens % TILE if n_tokens >= TILE else n_tokens

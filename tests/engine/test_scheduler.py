@@ -246,7 +246,7 @@ def test_a_long_prompt_is_read_in_pieces_beside_a_running_sequence():
     run.step()
     run.submit(2, prompt(2, length=1000), max_tokens=2)
     before = len(run.text[1, 0])
-    for _ in range(5):
+    for _ in range(10):
         run.step()
     assert (2, 0) not in run.text
     assert run.text[1, 0][before:].count("<") == 5

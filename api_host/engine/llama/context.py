@@ -19,6 +19,7 @@ from api_host.engine.backend import Adapters, DecodeFailed, Span, State
 from api_host.engine.llama.adapters import LlamaAdapters
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
+from api_host.engine.llama.fillers import Fillers
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
 from api_host.engine.threads import Threads
 from api_host.gguf_header import CacheType
@@ -88,6 +89,7 @@ class LlamaContext:
         self.candidates = Candidates(model.n_vocab)
         self.adapters = LlamaAdapters(model)
         self._in_use: Adapters = ()
+        self._fillers = Fillers(model, self._memory, n_slots, self.n_ctx)
         # Beside a GPU the threads of the CPU wait for it, and how busy they are says nothing.
         self._threads = Threads(1 if model.n_gpu_layers else n_threads)
 
@@ -99,7 +101,7 @@ class LlamaContext:
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
         """One ``llama_decode`` with these adapters; ``span.row`` is where the first of its logits are after ``wait``.
 
-        llama.cpp puts sequences into one pass over the weights only when their ids ascend without a gap.
+        Other slots may join in, with a token each that ``wait`` takes away again.
 
         Raises:
             DecodeFailed: llama.cpp's code is not 0; the cells of these slots are undefined.
@@ -109,13 +111,14 @@ class LlamaContext:
             self._in_use = adapters
         batch = self._batch
         batch.clear()
-        for span in spans:
+        for span in self._fillers.join(list(spans)):
             end = batch.add(span.slot, span.tokens, span.start)
             span.row = end - span.n_outputs
             batch.want_outputs(span.row, end)
         started, cpu_started = time.monotonic(), time.process_time()
         code = llama_cpp.llama_decode(self.pointer, batch.struct)
         if code != 0:
+            self._fillers.leave()
             raise DecodeFailed(code)
         now = time.monotonic()
         threads = self._threads
@@ -125,6 +128,7 @@ class LlamaContext:
     def wait(self) -> None:
         """Returns when the last decode is done: on a GPU it has only begun when ``decode`` returns."""
         llama_cpp.llama_synchronize(self.pointer)
+        self._fillers.leave()
 
     def clear(self, slot: int) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)

@@ -33,7 +33,11 @@ _LOAD_MODES = {
 # A number of the header as llama.cpp writes it, or a list with one for each layer.
 _WHOLE_NUMBERS = re.compile(r"\d+|\[\d+(, ?\d+)*\]")
 
+# What it says of weights that it has rearranged for the CPU's instructions.
+_REPACKED = re.compile(r"CPU_REPACK model buffer size = +([\d.]+) MiB")
+
 recent_errors: deque[str] = deque(maxlen=8)
+_repacked_mib: list[float] = []
 
 
 @llama_cpp.llama_log_callback
@@ -41,6 +45,8 @@ def _keep_log(level: int, text: bytes | None, _user_data: object) -> None:
     line = (text or b"").decode("utf-8", "replace")
     if level == _LOG_ERROR:
         recent_errors.append(line.strip())
+    elif (repacked := _REPACKED.search(line)) is not None:
+        _repacked_mib.append(float(repacked[1]))
     if level in (_LOG_WARN, _LOG_ERROR):
         sys.stderr.write(line)
         sys.stderr.flush()
@@ -84,9 +90,12 @@ class LlamaModel:
             shares = (ctypes.c_float * llama_cpp.LLAMA_MAX_DEVICES)(*load.tensor_split)
             params.tensor_split = shares
         recent_errors.clear()
+        _repacked_mib.clear()
         self.pointer = llama_cpp.llama_model_load_from_file(path.encode(), params)
         if not self.pointer:
             raise LoadError(" ".join(recent_errors) or "llama.cpp gave no reason")
+        # Whether that is the most of them.
+        self.is_repacked = 2 * sum(_repacked_mib) * 1024**2 > self.size
         self.vocab = llama_cpp.llama_model_get_vocab(self.pointer)
         self._tokenizer = Tokenizer(self.vocab)
         self._pieces: dict[tuple[int, bool], bytes] = {}
