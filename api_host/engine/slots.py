@@ -21,8 +21,8 @@ from api_host.engine.sequence import Sequence
 MIN_AWAITED = 32
 MIN_PARKED = 128
 
-# A gap in the row of running slots costs one more pass over the weights for every token of an answer, which takes as
-# long as reading so many tokens of a prompt does. No more than MIN_KEPT are given up for a row without one.
+# On a CPU a gap in the row of running slots costs one more pass over the weights for every token of an answer, which
+# takes as long as reading so many tokens of a prompt does. No more than MIN_KEPT are given up for a row without one.
 PER_PASS = 4
 MIN_KEPT = 64
 
