@@ -1,4 +1,4 @@
-"""What one step decodes: every running sequence's next token, and as much prefill as keeps the step short.
+"""What one step decodes: the next token of each sequence that writes, or as much prefill as keeps the step short.
 
 Knows sequences, slots and their adapters; decodes and samples nothing.
 """
