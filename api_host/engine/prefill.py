@@ -36,9 +36,9 @@ class PrefillBudget:
     def tokens(self, n_decoding: int, pending: list[int]) -> int:
         """The number of prompt tokens for the next step.
 
-        Prompts that are read one after another are written in small batches meanwhile, and end one after another:
-        each token then costs more. So who arrives in a crowd is read in together, as long as few have to pause for
-        it. Nor is a prompt left out or cut for being a little too long.
+        Where prompts are read one after another, their texts begin and end one after another, in small batches whose
+        tokens cost more. So a crowd is read in together, as long as few have to pause for it. Nor is a prompt left out
+        or cut for being a little too long.
 
         Args:
             n_decoding: sequences that somebody is reading.

@@ -140,6 +140,7 @@ def test_a_failed_step_leaves_the_fillers_as_they_were(
     with pytest.raises(DecodeFailed):
         context.decode([Span(0, beyond, 0, 1), Span(2, beyond, 0, 1)])
     assert np.allclose(step(context, (1, tokens))[0], expected, atol=0.02 * np.std(expected))
+    assert llama_cpp.llama_memory_seq_pos_max(context._memory, 1) == len(tokens) - 1
 
 
 @pytest.mark.parametrize("name", GENERATORS)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,12 +13,11 @@ import pytest
 
 from api_host.engine.llama.tokenizer import LONGEST, SHORTEST, Tokenizer
 from api_host.models.demo import DEMO_MODEL_PATH
+from tests.fakes.llama_source import LLAMA_SOURCE, MISSING, ROOT
 from tests.fakes.vocabularies import of_pieces
 
-ROOT = Path(__file__).parent.parent.parent
 # Those that llama.cpp's source carries: of 19 models, made in each of its ways.
-SOURCE = os.environ.get("BENCH_LLAMA_SOURCE", ROOT / "bench/.cache")
-CARRIED = sorted(Path(SOURCE).glob("llama_cpp_python-*/vendor/llama.cpp/models/ggml-vocab-*.gguf"))
+CARRIED = sorted((LLAMA_SOURCE / "models").glob("ggml-vocab-*.gguf"))
 
 WORDS = [
     "the",
@@ -118,7 +116,7 @@ def test_the_demo_model_reads_pieces_as_it_reads_the_whole():
         check(vocab, Tokenizer(vocab))
 
 
-@pytest.mark.skipif(not CARRIED, reason="no source of llama.cpp here; `python -m bench --quick` fetches it")
+@pytest.mark.skipif(not CARRIED, reason=MISSING)
 @pytest.mark.parametrize("path", CARRIED, ids=lambda path: path.stem.removeprefix("ggml-vocab-"))
 def test_a_model_reads_pieces_as_it_reads_the_whole(path: Path, monkeypatch: pytest.MonkeyPatch):
     with vocabulary(path) as vocab:

@@ -17,15 +17,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 
 import psutil
 
 from tests.fakes.asking import is_open, within
+from tests.fakes.llama_source import LLAMA_SOURCE, MISSING, ROOT
 
-ROOT = Path(__file__).parent.parent.parent
-SOURCE = Path(os.environ.get("BENCH_LLAMA_SOURCE", ROOT / "bench/.cache"))
 CPU = 0
 _ALLOCATED = re.compile(r"alloc_buffer\] device: 0, size: (\d+) -> (remote_ptr|failed)")
 # What every process imports as it begins, when it lies on the path.
@@ -47,14 +45,14 @@ if "api_host.engine.worker" in sys.orig_argv:
 
 def missing() -> str | None:
     """What has to be there first, for whoever reads why a test is skipped."""
-    if not _source().exists():
-        return "no source of llama.cpp here; `python -m bench --quick` fetches it"
+    if not LLAMA_SOURCE.exists():
+        return MISSING
     return None if shutil.which("c++") else "no C++ compiler; on Debian and Ubuntu: apt install g++"
 
 
 def compiled(folder: Path) -> Path:
     """The RPC backend as a library of its own (six seconds)."""
-    ggml, library = _source() / "ggml", folder / "libggml-rpc.so"
+    ggml, library = LLAMA_SOURCE / "ggml", folder / "libggml-rpc.so"
     sources = [ggml / "src/ggml-rpc" / name for name in ("ggml-rpc.cpp", "transport.cpp")]
     flags = ["-O1", "-shared", "-fPIC", "-std=c++17", "-DGGML_BACKEND_SHARED", "-DGGML_BACKEND_BUILD"]
     headers = [f"-I{ggml / name}" for name in ("include", "src")]
@@ -88,8 +86,10 @@ class RpcGpu:
         """Only ``left`` bytes can be had, whatever the device says is free."""
         before = self._process.rlimit(psutil.RLIMIT_AS)
         self._process.rlimit(psutil.RLIMIT_AS, (self._process.memory_info().vms + left, before[1]))
-        yield
-        self._process.rlimit(psutil.RLIMIT_AS, before)
+        try:
+            yield
+        finally:
+            self._process.rlimit(psutil.RLIMIT_AS, before)
 
 
 @contextmanager
@@ -117,10 +117,6 @@ def write_site(folder: Path, library: Path, gpus: list[RpcGpu]) -> None:
     """A folder for PYTHONPATH: workers that start with it see these devices."""
     endpoints = [gpu.endpoint.encode() for gpu in gpus]
     (folder / "sitecustomize.py").write_text(_SITE.format(library=str(library), endpoints=endpoints))
-
-
-def _source() -> Path:
-    return SOURCE / f"llama_cpp_python-{version('llama-cpp-python')}" / "vendor/llama.cpp"
 
 
 def _libraries() -> Path:
