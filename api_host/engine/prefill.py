@@ -45,7 +45,7 @@ class PrefillBudget:
             pending: tokens that each prompt still lacks, oldest first.
         """
         if self._seconds_per_token is None:
-            return min(self._limit, max(MIN_TOKENS, self._limit // 4))
+            return min(self._limit, _rounded(max(MIN_TOKENS, self._limit // 4), pending))
         crowd = max(1.0, 2 * len(pending) * (len(pending) - 1) / max(1, n_decoding))
         seconds = min(CROWD_S, BESIDE_DECODE_S * crowd)
         if n_decoding:

@@ -60,6 +60,12 @@ def test_no_prompt_is_cut_or_left_out_for_being_a_little_too_long():
     assert budget.tokens(n_decoding=16, pending=[20, 30]) == 125
 
 
+def test_the_first_prompt_of_a_small_context_is_read_whole_as_every_later_one():
+    budget = PrefillBudget(256)
+    assert share(budget.tokens(n_decoding=0, pending=[65]), [65]) == [65]
+    assert budget.tokens(n_decoding=0, pending=[200]) == 64
+
+
 def test_a_slow_model_reads_a_crowd_in_within_seconds_and_one_prompt_beside_readers_sooner():
     budget = PrefillBudget(512)
     budget.observe([Span(0, array("i", range(100)), 0)], seconds=1.0)
