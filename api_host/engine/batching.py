@@ -18,29 +18,59 @@ MOST_SEQUENCES_GUESSED = 2
 
 
 class Batching:
-    """Builds the batches of one backend; sequences with different adapters take turns."""
+    """Builds the batches of one backend; sequences with different adapters take turns.
 
-    def __init__(self, budget: PrefillBudget, slots: Slots, guesser: Guesser) -> None:
+    ``guesser`` None guesses nothing.
+    """
+
+    def __init__(self, budget: PrefillBudget, slots: Slots, guesser: Guesser | None) -> None:
         self._slots = slots
         self._guesser = guesser
         self._budget = budget
         self._turn: tuple[Adapters, bool] = (), False
+        self._spans: dict[Sequence, Span] = {}
+        # All that ran, where each of them wrote one token in the last batch: most batches are the last one again.
+        self._writing: list[Sequence] = []
 
     def build(self, running: list[Sequence]) -> dict[Sequence, Span]:
         """The next batch, in the order of the slots: the next token of each, or prefill, oldest first."""
+        if running and running == self._writing:
+            return self._next_token_of_each()
         for sequence in running:
             if sequence.leader is not None:
                 self._slots.take_shared(sequence)
         ready = [sequence for sequence in running if sequence.leader is None]
         suspects = [sequence for sequence in ready if sequence.suspect]
         group = self._of_one_turn(suspects[:1] or ready)
+        self._writing = []
         if group and group[0].prefilling:
             n_decoding = sum(not sequence.prefilling for sequence in ready)
             spans = self._prefill(group, n_decoding)
-        else:
-            guesses = self._guesser.guess(group) if len(group) <= MOST_SEQUENCES_GUESSED else {}
+        elif self._guesser is not None and len(group) <= MOST_SEQUENCES_GUESSED:
+            guesses = self._guesser.guess(group)
             spans = {sequence: _span(sequence, 1, guesses.get(sequence)) for sequence in group}
-        return dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
+        else:
+            spans = {sequence: _span(sequence, 1) for sequence in group}
+            if len(group) == len(running):
+                self._writing = list(running)
+        self._spans = dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
+        return self._spans
+
+    def _next_token_of_each(self) -> dict[Sequence, Span]:
+        """The last batch, a token further."""
+        for sequence, span in self._spans.items():
+            span.start += 1
+            span.tokens = sequence.tokens[-1:]
+        return self._spans
+
+    @property
+    def reads(self) -> bool:
+        """Whether the batch that was built last is of prompts."""
+        return self._turn[1]
+
+    def start_over(self) -> None:
+        """The last batch failed."""
+        self._writing = []
 
     def _prefill(self, group: list[Sequence], n_decoding: int) -> dict[Sequence, Span]:
         pending = [len(sequence.tokens) - sequence.n_computed for sequence in group]

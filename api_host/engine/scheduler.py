@@ -14,7 +14,7 @@ from collections.abc import Callable
 from api_host.engine.backend import Backend, DecodeFailed, Sampler, Span, Vocabulary
 from api_host.engine.batching import Batching
 from api_host.engine.detokenizer import Detokenizer
-from api_host.engine.guessing import FirstOf, Guesser
+from api_host.engine.guessing import Guesser
 from api_host.engine.messages import (
     EngineStats,
     RequestAccepted,
@@ -62,7 +62,7 @@ class Scheduler:
         self._vocabulary = vocabulary
         self._make_sampler = make_sampler
         self._queue_limit = queue_limit
-        self._guesser = guesser if guesser is not None and backend.can_trim else FirstOf()
+        self._guesser = guesser if backend.can_trim else None
         self._clock = clock
         budget = PrefillBudget(backend.n_batch)
         self._slots = Slots(backend, Parking(prefix_memory, clock), budget.seconds)
@@ -168,8 +168,9 @@ class Scheduler:
         for sequence, span in spans.items():
             self._slots[span.slot].tokens.extend(span.tokens)
             sequence.n_computed += len(span.tokens)
-        self._backend.wait()
-        self._batching.observe(spans, self._clock() - started)
+        if self._batching.reads:
+            self._backend.wait()
+            self._batching.observe(spans, self._clock() - started)
         for sequence, span in spans.items():
             if span.n_outputs:
                 self._advance(sequence, span)
@@ -186,8 +187,6 @@ class Scheduler:
     def _advance(self, sequence: Sequence, span: Span) -> None:
         """Samples where logits are; of guesses as far as they are right, and drops the cells of wrong ones."""
         sequence.suspect = False
-        if sequence.request.first_token is None:
-            sequence.request.first_token = self._clock()
         token = self._sample(sequence, span.row)
         if span.n_outputs > 1:
             self._judge(sequence, span, token)
@@ -209,11 +208,13 @@ class Scheduler:
         """Draws one token from a row of logits and adds it to the text."""
         assert sequence.sampler is not None
         token = sequence.sampler.sample(row)
+        request, transcript = sequence.request, sequence.transcript
+        if request.first_token is None:
+            request.first_token = self._clock()
         if self._vocabulary.is_eog(token):
             self._finish(sequence, "stop")
             return token
         sequence.tokens.append(token)
-        request, transcript = sequence.request, sequence.transcript
         stopped = transcript.add(token)
         if request.sampling.logprobs is not None:
             self._note_logprobs(sequence, row, token, request.sampling.logprobs)
@@ -255,7 +256,8 @@ class Scheduler:
         if sequence.sampler is not None:
             sequence.sampler.close()
             sequence.sampler = None
-        self._guesser.forget(sequence)
+        if self._guesser is not None:
+            self._guesser.forget(sequence)
         self._slots.release(sequence)
         if sequence in self._running:
             self._running.remove(sequence)
@@ -273,6 +275,7 @@ class Scheduler:
 
     def _isolate(self, spans: dict[Sequence, Span], error: DecodeFailed) -> None:
         """A decode failed: its sequences start over one by one, and the one that fails alone fails its request."""
+        self._batching.start_over()
         for span in spans.values():
             self._slots.clear(self._slots[span.slot])
         if len(spans) == 1:

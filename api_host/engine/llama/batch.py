@@ -37,8 +37,8 @@ class TokenBatch:
         ctypes.memset(self._outputs, 0, self._n_tokens)
         self.struct.n_tokens = self._n_tokens = 0
 
-    def add(self, sequence: int, tokens: array[int], start: int) -> int:
-        """Adds tokens of a sequence at positions from ``start`` on; returns the row behind the last one."""
+    def add(self, sequence: int, tokens: array[int], start: int, n_outputs: int) -> int:
+        """Adds tokens of a sequence at positions from ``start`` on; returns the row of the first of its outputs."""
         begin = self._n_tokens
         if len(tokens) == 1:
             end = begin + 1
@@ -49,10 +49,8 @@ class TokenBatch:
             self._pos[begin:end] = self._positions[start : start + len(tokens)]
             self._seq[begin:end] = memoryview(array("i", [sequence]) * len(tokens))
         self.struct.n_tokens = self._n_tokens = end
-        return end
-
-    def want_outputs(self, begin: int, end: int) -> None:
-        self._wanted[begin:end] = b"\1" * (end - begin)
+        self._wanted[end - n_outputs : end] = b"\1" * n_outputs
+        return end - n_outputs
 
 
 def _pointer(values: array[int], kind: Any) -> Any:

@@ -99,9 +99,9 @@ class LlamaContext:
         return bool(self._memory)
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
-        """One ``llama_decode`` with these adapters; ``span.row`` is where the first of its logits are after ``wait``.
+        """One ``llama_decode`` with these adapters; ``span.row`` is where the first of its logits will be.
 
-        Other slots may join in, with a token each that ``wait`` takes away again.
+        Other slots may join in, with a token each that is taken away again.
 
         Raises:
             DecodeFailed: llama.cpp's code is not 0; the cells of these slots are undefined.
@@ -112,13 +112,11 @@ class LlamaContext:
         batch = self._batch
         batch.clear()
         for span in self._fillers.join(list(spans)):
-            end = batch.add(span.slot, span.tokens, span.start)
-            span.row = end - span.n_outputs
-            batch.want_outputs(span.row, end)
+            span.row = batch.add(span.slot, span.tokens, span.start, span.n_outputs)
         started, cpu_started = time.monotonic(), time.process_time()
         code = llama_cpp.llama_decode(self.pointer, batch.struct)
+        self._fillers.leave()
         if code != 0:
-            self._fillers.leave()
             raise DecodeFailed(code)
         now = time.monotonic()
         threads = self._threads
@@ -126,9 +124,11 @@ class LlamaContext:
             llama_cpp.llama_set_n_threads(self.pointer, threads.n, threads.n)
 
     def wait(self) -> None:
-        """Returns when the last decode is done: on a GPU it has only begun when ``decode`` returns."""
+        """Returns when the last decode is done: on a GPU it has only begun when ``decode`` returns.
+
+        Samplers wait for it by themselves.
+        """
         llama_cpp.llama_synchronize(self.pointer)
-        self._fillers.leave()
 
     def clear(self, slot: int) -> None:
         llama_cpp.llama_memory_seq_rm(self._memory, slot, -1, -1)

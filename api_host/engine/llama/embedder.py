@@ -64,8 +64,7 @@ class LlamaEmbedder:
             llama_cpp.llama_memory_clear(memory, False)
         self._batch.clear()
         for sequence, tokens in enumerate(texts):
-            self._batch.add(sequence, tokens, 0)
-        self._batch.want_outputs(0, sum(map(len, texts)))
+            self._batch.add(sequence, tokens, 0, n_outputs=len(tokens))
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise DecodeFailed(code)
