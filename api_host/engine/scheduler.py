@@ -199,6 +199,7 @@ class Scheduler:
             n_right += 1
             token = self._sample(sequence, span.row + n_right)
         if not sequence.finished:
+            assert self._guesser is not None
             self._guesser.judged(sequence, len(guess), n_right)
         if n_right < len(guess):
             kept = sequence.n_computed - (len(guess) - n_right)
