@@ -143,9 +143,9 @@ class Engine:
         self._embeddings.submit(message.id, texts, message.truncate)
 
 
-def _guesser(loaded: LoadedModel, load: Load) -> Guesser:
+def _guesser(loaded: LoadedModel, load: Load) -> Guesser | None:
     """The text itself goes before the draft model: what it guesses is free."""
     sources: list[Guesser] = [PromptLookup()] if load.lookup else []
     if loaded.draft is not None:
         sources.append(Draft(loaded.draft, load.draft_max))
-    return FirstOf(sources)
+    return FirstOf(sources) if sources else None

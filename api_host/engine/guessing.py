@@ -59,9 +59,9 @@ class GuessLength:
 
 
 class FirstOf:
-    """Several sources as one: each text gets the guess of the first that has one; none without sources."""
+    """Several sources as one: each text gets the guess of the first that has one."""
 
-    def __init__(self, sources: Iterable[Guesser] = ()) -> None:
+    def __init__(self, sources: Iterable[Guesser]) -> None:
         self._sources = list(sources)
         self._asked: dict[Sequence, Guesser] = {}
 

@@ -15,6 +15,10 @@ from itertools import count
 from api_host.engine.backend import Adapters, State
 from api_host.engine.prefixes import Prefixes
 
+# A copy out and one in are sooner done than a prefill that takes as long as so many of them, and are made while others
+# wait; and of two prefixes at most one may ever come back.
+COPIES_A_PREFILL = 4
+
 
 @dataclass(eq=False)
 class Parked:
@@ -56,8 +60,8 @@ class Parking:
         Args:
             size: bytes of its state; above the budget it is not kept.
             save: makes the state.
-            worth: seconds that it takes to read the prefix anew, if that is known; what has taken longer to copy out
-                and in is not kept. A fast GPU reads a prompt in less time than that.
+            worth: seconds that it takes to read the prefix anew, if that is known; it is kept only where a copy is
+                much sooner done. A fast GPU reads a prompt in less time than that.
         """
         if size > self._budget or not self._pays(size, worth):
             return False
@@ -78,8 +82,9 @@ class Parking:
         return True
 
     def _pays(self, size: int, worth: float | None) -> bool:
-        """Whether a copy out, and as long a one in, is done sooner than the prefix is read; the first one shows it."""
-        return worth is None or self._seconds_per_byte is None or 2 * size * self._seconds_per_byte < worth
+        """Whether a copy out is worth the chance of one in instead of a prefill; the first one shows its speed."""
+        seconds_per_byte = self._seconds_per_byte
+        return worth is None or seconds_per_byte is None or COPIES_A_PREFILL * size * seconds_per_byte < worth
 
     def best(self, tokens: array[int], adapters: Adapters, whole: bool = False) -> tuple[Parked | None, int]:
         """The prefix that has the most in common with ``tokens``, and how much; ``whole``: all of it, or none."""

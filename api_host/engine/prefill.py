@@ -66,7 +66,9 @@ class PrefillBudget:
             return
         measured = seconds / n_prefill
         known = self._seconds_per_token
-        self._seconds_per_token = measured if known is None else 0.5 * known + 0.5 * measured
+        # A small batch takes hardly less time than a large one on a GPU, and says little of what a token costs.
+        weight = n_prefill / (n_prefill + AT_ONCE)
+        self._seconds_per_token = measured if known is None else known + weight * (measured - known)
 
 
 def _rounded(budget: int, pending: list[int]) -> int:

@@ -21,7 +21,7 @@ LONGEST_PAUSE_S = 60.0
 
 
 class Threads:
-    """``n`` is the number to use; ``observe`` each step.
+    """``n`` is the number to use, at most ``most``; ``observe`` each step where that is more than one.
 
     Args:
         most: one for each core that this process may use.
@@ -29,7 +29,7 @@ class Threads:
 
     def __init__(self, most: int) -> None:
         self.n = most
-        self._most = most
+        self.most = most
         self._pause = FIRST_PAUSE_S
         self._retry_at = 0.0
         self._seconds = self._cpu_seconds = 0.0
@@ -41,8 +41,6 @@ class Threads:
         Returns:
             Whether ``n`` is another number from here on.
         """
-        if self._most == 1:
-            return False
         self._seconds += seconds
         self._cpu_seconds += cpu_seconds
         self._n_steps += 1
@@ -56,11 +54,11 @@ class Threads:
 
     def _chosen(self, now: float, crowded: bool) -> int:
         if crowded:
-            if self.n == self._most:
+            if self.n == self.most:
                 self._retry_at = now + self._pause
                 self._pause = min(LONGEST_PAUSE_S, 2 * self._pause)
             return max(1, self.n - max(1, self.n // 4))
-        if self.n == self._most:
+        if self.n == self.most:
             self._pause = FIRST_PAUSE_S
             return self.n
-        return self._most if now >= self._retry_at else self.n
+        return self.most if now >= self._retry_at else self.n

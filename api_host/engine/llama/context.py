@@ -113,15 +113,22 @@ class LlamaContext:
         batch.clear()
         for span in self._fillers.join(list(spans)):
             span.row = batch.add(span.slot, span.tokens, span.start, span.n_outputs)
-        started, cpu_started = time.monotonic(), time.process_time()
-        code = llama_cpp.llama_decode(self.pointer, batch.struct)
+        code = self._decode_batch()
         self._fillers.leave()
         if code != 0:
             raise DecodeFailed(code)
+
+    def _decode_batch(self) -> int:
+        """What llama.cpp answers; the time that it takes tells how many threads it should have."""
+        threads, batch = self._threads, self._batch.struct
+        if threads.most == 1:
+            return int(llama_cpp.llama_decode(self.pointer, batch))
+        started, cpu_started = time.monotonic(), time.process_time()
+        code = int(llama_cpp.llama_decode(self.pointer, batch))
         now = time.monotonic()
-        threads = self._threads
         if threads.observe(now, now - started, time.process_time() - cpu_started):
             llama_cpp.llama_set_n_threads(self.pointer, threads.n, threads.n)
+        return code
 
     def wait(self) -> None:
         """Returns when the last decode is done: on a GPU it has only begun when ``decode`` returns.
