@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import llama_cpp
 
 # Characters that a piece has at least; one that grew longer than LONGEST, for want of a place to cut, is not kept.
-SHORTEST = 512
-LONGEST = 2048
-N_KEPT = 2048
+SHORTEST = 128
+LONGEST = 1024
+N_KEPT = 8192
 
 _CUT = re.compile(r"(?<=[A-Za-z]) (?=[A-Za-z])")
 
