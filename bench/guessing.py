@@ -41,7 +41,9 @@ class Counted(FirstOf):
         super().judged(sequence, n_guessed, n_right)
 
 
-def run(loaded: LoadedModel, guesser: Guesser, prompt: array[int], n_streams: int, n_tokens: int) -> float:
+def run(
+    loaded: LoadedModel, guesser: Guesser | None, prompt: array[int], n_streams: int, n_tokens: int
+) -> float:
     """Tokens a second of all streams together, prompts left out."""
     context = loaded.context
 
@@ -70,7 +72,7 @@ def compare(loaded: LoadedModel, arguments: argparse.Namespace, n_streams: int) 
     prompt = loaded.model.tokenize(arguments.prompt, add_special=True)
     plain, drafted, n_guessed, n_right = [], [], 0, 0
     for _ in range(arguments.pairs):
-        plain.append(run(loaded, FirstOf(), prompt, n_streams, arguments.tokens))
+        plain.append(run(loaded, None, prompt, n_streams, arguments.tokens))
         for slot in range(loaded.draft.n_slots):
             loaded.draft.clear(slot)
         guesser = Counted([Draft(loaded.draft, arguments.draft_max)])

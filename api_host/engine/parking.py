@@ -14,10 +14,7 @@ from itertools import count
 
 from api_host.engine.backend import Adapters, State
 from api_host.engine.prefixes import Prefixes
-
-# A copy out and one in are sooner done than a prefill that takes as long as so many of them, and are made while others
-# wait; and of two prefixes at most one may ever come back.
-COPIES_A_PREFILL = 4
+from api_host.engine.returning import Returning
 
 
 @dataclass(eq=False)
@@ -45,7 +42,12 @@ class Parking:
         self._parked: dict[int, Parked] = {}  # the longest unused first
         self._prefixes = Prefixes()
         self._numbers = count()
+        self._returning = Returning()
         self.n_bytes = 0
+
+    def came(self, tokens: array[int], adapters: Adapters) -> None:
+        """A prompt has come, and with it perhaps a prefix that was lost."""
+        self._returning.came(tokens, adapters)
 
     def park(
         self,
@@ -60,10 +62,13 @@ class Parking:
         Args:
             size: bytes of its state; above the budget it is not kept.
             save: makes the state.
-            worth: seconds that it takes to read the prefix anew, if that is known; it is kept only where a copy is
-                much sooner done. A fast GPU reads a prompt in less time than that.
+            worth: seconds that it takes to read the prefix anew, if that is known.
         """
-        if size > self._budget or not self._pays(size, worth):
+        if size > self._budget:
+            return False
+        pays = self._pays(size, worth)
+        self._returning.lost(tokens, adapters)
+        if not pays:
             return False
         alike = [
             (self._parked[number], length) for number, length in self._prefixes.nearest(tokens, adapters)
@@ -82,9 +87,14 @@ class Parking:
         return True
 
     def _pays(self, size: int, worth: float | None) -> bool:
-        """Whether a copy out is worth the chance of one in instead of a prefill; the first one shows its speed."""
-        seconds_per_byte = self._seconds_per_byte
-        return worth is None or seconds_per_byte is None or COPIES_A_PREFILL * size * seconds_per_byte < worth
+        """Whether a copy out is worth the chance of one in instead of a prefill; the first one shows its speed.
+
+        A fast GPU reads a short prompt nearly as soon as it copies it.
+        """
+        if worth is None or self._seconds_per_byte is None:
+            return True
+        copy = size * self._seconds_per_byte
+        return copy < self._returning.chance * (worth - copy)
 
     def best(self, tokens: array[int], adapters: Adapters, whole: bool = False) -> tuple[Parked | None, int]:
         """The prefix that has the most in common with ``tokens``, and how much; ``whole``: all of it, or none."""

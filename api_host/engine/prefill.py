@@ -16,7 +16,7 @@ CROWD_S = 4.0
 ALONE_S = 1.0
 # Where steps are much shorter than that, as on a GPU, a pause that nobody notices is enough; but prompts in pieces
 # smaller than what llama.cpp computes at once (n_ubatch) take longer.
-UNNOTICED_S = 0.06
+UNNOTICED_S = 0.02
 AT_ONCE = 512
 # llama.cpp attends twice as fast on a CPU when it is given so many tokens of a sequence, or a multiple of them.
 TILE = 64

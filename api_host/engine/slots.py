@@ -87,6 +87,7 @@ class Slots:
 
     def place(self, sequence: Sequence) -> None:
         """Gives a sequence an idle slot, and the longest common prefix that any slot holds or is about to hold."""
+        self._parking.came(sequence.tokens, sequence.request.adapters)
         common = self._common(sequence)
         match = self._best_match(common)
         length = match.length if match else 0

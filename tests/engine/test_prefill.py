@@ -76,7 +76,7 @@ def test_a_slow_model_reads_a_crowd_in_within_seconds_and_one_prompt_beside_read
 
 
 def test_where_steps_are_short_a_prompt_is_read_in_pieces_that_nobody_notices():
-    for per_token, n_read in ((1e-5, 2048), (1e-4, 600), (3e-4, 512), (1e-3, 250)):
+    for per_token, n_read in ((5e-6, 2048), (2.5e-5, 800), (1e-4, 512), (3e-4, 512), (1e-3, 250)):
         budget = PrefillBudget(2048)
         budget.observe([Span(0, array("i", range(100)), 0)], seconds=100 * per_token)
         assert budget.tokens(n_decoding=4, pending=[9000]) == n_read

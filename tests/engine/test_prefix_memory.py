@@ -27,19 +27,63 @@ def test_a_chat_that_lost_its_slot_comes_back_from_host_memory():
         worker.stop()
 
 
-def test_what_is_read_nearly_as_soon_as_it_is_copied_is_not_kept():
-    now = 0.0
+class Copies:
+    """States of 1,000 bytes; each takes ``seconds`` of its clock to copy out."""
 
-    def save(seconds: float = 0.5) -> bytes:
-        nonlocal now
-        now += seconds
+    def __init__(self, seconds: float) -> None:
+        self.now = 0.0
+        self.seconds = seconds
+        self.parking = Parking(1_000_000, clock=lambda: self.now)
+
+    def _save(self) -> bytes:
+        self.now += self.seconds
         return bytes(1000)
 
-    parking = Parking(10_000, clock=lambda: now)
-    prompts = [array("i", [n] * 100) for n in range(5)]
-    assert parking.park(prompts[0], (), 1000, save, worth=0.1), "the first shows what a copy costs"
-    assert not parking.park(prompts[1], (), 1000, save, worth=1.9)
-    assert parking.park(prompts[2], (), 1000, save, worth=2.1)
-    assert parking.park(prompts[3], (), 1000, lambda: save(0.01), worth=None)
-    assert parking.park(prompts[4], (), 1000, save, worth=0.05)
-    assert parking.n_bytes == 4000
+    def lose(self, tokens: array[int], worth: float | None) -> bool:
+        return self.parking.park(tokens, (), 1000, self._save, worth)
+
+
+def prompts(n: int) -> list[array[int]]:
+    return [array("i", [i] * 100) for i in range(n)]
+
+
+def test_what_is_read_nearly_as_soon_as_it_is_copied_is_not_kept():
+    copies = Copies(0.5)
+    first, second, third, fourth = prompts(4)
+    assert copies.lose(first, worth=0.1), "it shows what a copy costs"
+    copies.parking.came(first, ())
+    assert not copies.lose(second, worth=0.9)
+    copies.parking.came(second, ())
+    assert copies.lose(third, worth=1.1)
+    copies.seconds = 0.01
+    assert copies.lose(fourth, worth=None), "nothing is known of the speed of reading"
+    for lost in (third, fourth):
+        copies.parking.came(lost, ())
+    assert copies.lose(first, worth=0.03)
+
+
+def test_copies_end_where_nobody_comes_back_and_begin_again_where_somebody_does():
+    copies = Copies(0.1)
+    # More than each tenth of them would have to come back.
+    kept = [copies.lose(tokens, worth=1.05) for tokens in prompts(200)]
+    assert all(kept[:9]) and not any(kept[9:])
+    chats = [array("i", range(1000 * i, 1000 * i + 100)) for i in range(20)]
+    for chat in chats:
+        copies.parking.came(chat + array("i", [7]), ())
+        copies.lose(chat, worth=1.05)
+    kept = []
+    for chat in chats:
+        copies.parking.came(chat + array("i", [7]), ())
+        kept.append(copies.lose(chat, worth=1.05))
+    assert all(kept[10:])
+
+
+def test_a_prompt_that_only_begins_with_the_same_instructions_is_no_return():
+    copies = Copies(0.1)
+    shared = array("i", range(40))
+    rows = [shared + array("i", [1000 + i] * 60) for i in range(50)]
+    kept = []
+    for row in rows:
+        copies.parking.came(row, ())
+        kept.append(copies.lose(row, worth=1.05))
+    assert not any(kept[9:])
