@@ -235,6 +235,17 @@ def test_a_child_that_cannot_start_is_told_with_the_end_of_what_it_printed(
     assert "no library in lib.so for ***" in error.message and "RuntimeError" in error.details["stderr"]
 
 
+def test_what_a_library_prints_as_it_is_imported_is_no_message(
+    hub: Hub, loopback: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printing = tmp_path / "printing"
+    printing.mkdir()
+    # Every process imports it as it begins, when it lies on the path.
+    (printing / "sitecustomize.py").write_text('print("imported", flush=True)\n')
+    monkeypatch.setenv("PYTHONPATH", str(printing))
+    assert hub.fetch(REF).read_bytes() == DATA
+
+
 def test_paths_and_tokens_are_taken_out_of_what_a_child_printed() -> None:
     text = 'File "/home/me/x/y.py", line 3: token my-own and hf_AbCdEfGhIjKlMnOpQrSt1 in /tmp/z/hf_hub.py'
     assert redacted(text, "my-own") == 'File "y.py", line 3: token *** and *** in hf_hub.py'

@@ -5,6 +5,7 @@ Knows processes and time; what a hub or a cache is, only the child knows.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import re
@@ -17,6 +18,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 import api_host.models
 from api_host.errors import Cancelled, DownloadFailed, DownloadStalled, from_code
@@ -197,7 +200,9 @@ class _Child:
 
     def _read(self, stdout: IO[bytes]) -> None:
         for line in stdout:
-            self._messages.put(from_child_decoder.decode(line))
+            # What a library prints while it is imported comes before the child keeps its output to itself.
+            with contextlib.suppress(msgspec.DecodeError):
+                self._messages.put(from_child_decoder.decode(line))
         self._messages.put(None)
 
     def _died(self) -> DownloadFailed:
