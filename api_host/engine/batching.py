@@ -34,7 +34,7 @@ class Batching:
 
     def build(self, running: list[Sequence]) -> dict[Sequence, Span]:
         """The next batch, in the order of the slots: the next token of each, or prefill, oldest first."""
-        if running and running == self._writing:
+        if self.goes_on(running):
             return self._next_token_of_each()
         for sequence in running:
             if sequence.leader is not None:
@@ -55,6 +55,10 @@ class Batching:
                 self._writing = list(running)
         self._spans = dict(sorted(spans.items(), key=lambda entry: entry[1].slot))
         return self._spans
+
+    def goes_on(self, running: list[Sequence]) -> bool:
+        """Whether the next batch is the last one, a token further."""
+        return bool(running) and running == self._writing
 
     def _next_token_of_each(self) -> dict[Sequence, Span]:
         """The last batch, a token further."""

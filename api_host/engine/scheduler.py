@@ -80,7 +80,10 @@ class Scheduler:
     @property
     def only_decodes(self) -> bool:
         """Whether sequences run, and all of them are past their prompts."""
-        return bool(self._running) and not any(sequence.prefilling for sequence in self._running)
+        running = self._running
+        if self._batching.goes_on(running):
+            return True
+        return bool(running) and not any(sequence.prefilling for sequence in running)
 
     @property
     def stats(self) -> EngineStats:

@@ -30,6 +30,7 @@ class Transcript:
         self._id = id
         self._index = index
         self._detokenizer = detokenizer
+        self._watches = detokenizer.watches
         self._bytes_of = bytes_of
         self._unread: list[int] = []
         self._n_untaken = 0
@@ -41,8 +42,9 @@ class Transcript:
         """The text goes on with ``token``; returns whether a stop string has ended it."""
         self._unread.append(token)
         self._n_untaken += 1
-        if self._detokenizer.watches:
-            self._read()
+        if not self._watches:
+            return False
+        self._read()
         return self._detokenizer.stopped
 
     def note(self, logprob: TokenLogprob) -> None:

@@ -34,22 +34,21 @@ class TokenBatch:
         self._n_tokens = 0
 
     def clear(self) -> None:
-        ctypes.memset(self._outputs, 0, self._n_tokens)
         self.struct.n_tokens = self._n_tokens = 0
 
     def add(self, sequence: int, tokens: array[int], start: int, n_outputs: int) -> int:
         """Adds tokens of a sequence at positions from ``start`` on; returns the row of the first of its outputs."""
-        begin = self._n_tokens
-        if len(tokens) == 1:
-            end = begin + 1
+        begin, n_tokens = self._n_tokens, len(tokens)
+        end = begin + n_tokens
+        if n_tokens == 1:
             self._token[begin], self._pos[begin], self._seq[begin] = tokens[0], start, sequence
+            self._wanted[begin] = n_outputs
         else:
-            end = begin + len(tokens)
             self._token[begin:end] = memoryview(tokens)
-            self._pos[begin:end] = self._positions[start : start + len(tokens)]
-            self._seq[begin:end] = memoryview(array("i", [sequence]) * len(tokens))
+            self._pos[begin:end] = self._positions[start : start + n_tokens]
+            self._seq[begin:end] = memoryview(array("i", [sequence]) * n_tokens)
+            self._wanted[begin:end] = bytes(n_tokens - n_outputs) + b"\1" * n_outputs
         self.struct.n_tokens = self._n_tokens = end
-        self._wanted[end - n_outputs : end] = b"\1" * n_outputs
         return end - n_outputs
 
 
