@@ -46,6 +46,7 @@ class Backend(Protocol):
     """A context with ``n_slots`` streams of ``n_ctx`` cells.
 
     ``can_trim``: the end of a sequence can be dropped. ``min_copied``: fewer tokens are read faster than copied.
+    ``copying``: copies wait for the next decode, and until then no slot may be restored: it may be the source of one.
     """
 
     n_ctx: int
@@ -53,6 +54,7 @@ class Backend(Protocol):
     n_batch: int
     can_trim: bool
     min_copied: int
+    copying: bool
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None: ...
 

@@ -121,7 +121,7 @@ class Scheduler:
         """
         request.n_ctx = min(request.n_ctx, self._backend.n_ctx)
         request.check_length()
-        if self._n_waiting >= self._queue_limit:
+        if self._n_waiting - len(self._slots.idle) >= self._queue_limit:
             raise QueueFull(
                 f"{self._queue_limit} requests are waiting for this model already; try again later",
                 retry_after=5,
@@ -179,12 +179,11 @@ class Scheduler:
                 self._advance(sequence, span)
 
     def _admit(self) -> None:
-        while self._waiting and self._slots.idle:
+        while self._waiting and self._slots.idle and self._slots.place(self._waiting[0]):
             sequence = self._waiting.popleft()
             request = sequence.request
             if request.started is None:
                 request.started = self._clock()
-            self._slots.place(sequence)
             self._running.append(sequence)
 
     def _advance(self, sequence: Sequence, span: Span) -> None:
@@ -291,5 +290,5 @@ class Scheduler:
                 )
                 return
         for sequence in spans:
-            sequence.n_computed = 0
+            sequence.n_computed = sequence.n_cached = 0
             sequence.suspect = True

@@ -85,13 +85,19 @@ class Slots:
     def n_cells(self) -> int:
         return sum(len(slot.tokens) for slot in self._all)
 
-    def place(self, sequence: Sequence) -> None:
-        """Gives a sequence an idle slot, and the longest common prefix that any slot holds or is about to hold."""
-        self._parking.came(sequence.tokens, sequence.request.adapters)
+    def place(self, sequence: Sequence) -> bool:
+        """Gives a sequence an idle slot, and the longest common prefix that any slot holds or is about to hold.
+
+        Returns:
+            Whether it has a slot; else it has to wait for the next decode.
+        """
         common = self._common(sequence)
         match = self._best_match(common)
         length = match.length if match else 0
         parked = self._best_parked(sequence, length + MIN_PARKED)
+        if parked and self._backend.copying:
+            return False
+        self._parking.came(sequence.tokens, sequence.request.adapters)
         leader = match.slot.sequence if match and match.awaited and not parked else None
         # Cells that come from elsewhere as a whole leave none of a slot's own.
         slot = self._target({} if parked or leader else common, length, sequence.n_left)
@@ -108,6 +114,7 @@ class Slots:
         slot.adapters = sequence.request.adapters
         sequence.n_computed = sequence.n_cached = len(slot.tokens)
         self._prefixes.put(slot.id, sequence.tokens, slot.adapters)
+        return True
 
     def take_shared(self, sequence: Sequence) -> bool:
         """Ends the waiting for a leader: takes its cells once they are there, or what there is if it has gone."""
@@ -136,6 +143,8 @@ class Slots:
         """Keeps the first ``length`` cells of a slot where the model can, else none; returns how many are left."""
         kept = self._backend.trim(slot.id, length)
         slot.tokens = slot.tokens[:kept]
+        if slot.sequence is None:
+            self._prefixes.put(slot.id, slot.tokens, slot.adapters)
         return kept
 
     def clear(self, slot: Slot) -> None:

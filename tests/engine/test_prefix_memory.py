@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from array import array
+from functools import partial
 
-from api_host.engine.messages import Load
+from api_host.engine.llama.context import LlamaContext
+from api_host.engine.llama.model import LlamaModel
+from api_host.engine.llama.sampler import LlamaSampler
+from api_host.engine.messages import Load, RequestFinished
 from api_host.engine.parking import Parking
 from api_host.engine.process import Worker
+from api_host.engine.scheduler import Scheduler
+from api_host.engine.sequence import Request
 from api_host.generation import SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
@@ -25,6 +32,43 @@ def test_a_chat_that_lost_its_slot_comes_back_from_host_memory():
         assert again[0] == first[0]
     finally:
         worker.stop()
+
+
+def test_a_state_that_is_put_back_leaves_the_cells_that_are_still_to_be_copied():
+    """One request copies its prefix out of a slot into which another, that came with it, returns."""
+    model = LlamaModel(str(DEMO_MODEL_PATH))
+    params = SamplingParams(max_tokens=12, top_k=1, ignore_eos=True)
+    words = random.Random(1)
+
+    def prompt(length: int) -> array[int]:
+        return array("i", (words.randrange(300, 690) for _ in range(length)))
+
+    shared, gone = prompt(200), prompt(300)
+    histories = [gone, shared + prompt(400), prompt(150)]
+    asked, returning = shared + prompt(10), gone + prompt(1)
+
+    def text(*together: array[int]) -> array[int]:
+        """What the last of these prompts is answered, behind the same history."""
+        context = LlamaContext(model, n_ctx=1024, n_slots=2, n_batch=512, n_threads=1)
+        scheduler = Scheduler(context, model, partial(LlamaSampler, context), prefix_memory=1 << 28)
+        try:
+            answers = {}
+            for id, *prompts in ((0, histories[0]), (1, histories[1]), (2, histories[2]), (3, *together)):
+                for number, tokens in enumerate(prompts):
+                    request = Request(10 * id + number, tokens[:], params, [], 1024, want_tokens=True)
+                    scheduler.submit(request)
+                while scheduler.has_work:
+                    scheduler.step()
+                    answers |= {e.id: e for e in scheduler.take_events() if isinstance(e, RequestFinished)}
+            assert answers[30].usage.cached_tokens >= 190, "it was to copy its prefix"
+            return answers[30].tokens[len(asked) :]
+        finally:
+            context.close()
+
+    try:
+        assert text(asked, returning) == text(asked)
+    finally:
+        model.close()
 
 
 class Copies:

@@ -252,3 +252,20 @@ def test_chats_with_the_same_instructions_each_keep_their_slot_while_others_are_
             llama.cells[sequence.slot] = list(chat)
             slots.release(sequence)
     assert n_read == [401] + [101] * 7
+
+
+def test_a_prefix_returns_from_host_memory_once_the_copies_out_of_its_slot_are_made():
+    """llama.cpp copies cells with the next decode, and puts back a state at once."""
+    llama = FakeLlama(n_slots=2, n_ctx=1024)
+    slots = Slots(llama, Parking(1 << 20))
+    instructions, gone, other = [1] * 200, [2] * 300, [3] * 150
+    for prompt in (gone, instructions + [4] * 400, other):
+        slots.release(placed(slots, llama, prompt))
+    copied = sequence_of(Request(2, array("i", [*instructions, 5]), SamplingParams(), [], 1024))
+    returning = sequence_of(Request(3, array("i", [*gone, 6]), SamplingParams(), [], 1024))
+    assert slots.place(copied) and llama.copying
+    assert not slots.place(returning) and returning.slot is None
+    llama.decode([])
+    assert slots.place(returning)
+    assert (copied.n_cached, returning.n_cached) == (200, 300)
+    assert {copied.slot, returning.slot} == {0, 1}

@@ -28,6 +28,8 @@ class FakeLlama:
     ) -> None:
         self.n_ctx, self.n_slots, self.n_batch, self.can_trim = n_ctx, n_slots, n_batch, can_trim
         self.min_copied = 16
+        self.copying = False
+        self._sources: set[int] = set()
         self.poison = poison
         self.cells: list[list[int]] = [[] for _ in range(n_slots)]
         self.rows: dict[int, int] = {}
@@ -38,6 +40,8 @@ class FakeLlama:
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
         batch = list(spans)
         self.batches.append(batch)
+        self.copying = False
+        self._sources.clear()
         assert sum(len(span.tokens) for span in batch) <= self.n_batch, "the batch is too large"
         assert [span.slot for span in batch] == sorted({span.slot for span in batch}), "slots must ascend"
         if any(self.poison in span.tokens for span in batch):
@@ -72,6 +76,8 @@ class FakeLlama:
 
     def copy(self, source: int, target: int, length: int) -> int:
         self.n_copies += 1
+        self.copying = True
+        self._sources.add(source)
         self.cells[target] = list(self.cells[source])
         return self.trim(target, length)
 
@@ -84,6 +90,7 @@ class FakeLlama:
 
     def restore(self, slot: int, state: list[int]) -> bool:
         assert self.cells[slot] == []
+        assert slot not in self._sources, "its cells are copied only with the next decode"
         self.cells[slot] = list(state)
         return True
 

@@ -81,6 +81,7 @@ class LlamaContext:
         self.n_ctx = int(llama_cpp.llama_n_ctx_seq(self.pointer))
         self.n_batch = int(llama_cpp.llama_n_batch(self.pointer))
         self.can_trim = not model.is_recurrent
+        self.copying = False
         stream = self.n_ctx * model.kv_bytes_per_token(cache_type)
         self.min_copied = GPU_COPIED if model.n_gpu_layers else _cpu_copied(stream, model.n_params, n_threads)
         self._memory = llama_cpp.llama_get_memory(self.pointer)
@@ -114,6 +115,7 @@ class LlamaContext:
         for span in self._fillers.join(list(spans)):
             span.row = batch.add(span.slot, span.tokens, span.start, span.n_outputs)
         code = self._decode_batch()
+        self.copying = False
         self._fillers.leave()
         if code != 0:
             raise DecodeFailed(code)
@@ -150,8 +152,12 @@ class LlamaContext:
         return 0
 
     def copy(self, source: int, target: int, length: int) -> int:
-        """Gives ``target`` the first ``length`` cells of ``source``; returns how many it has, or 0."""
+        """Gives ``target`` the first ``length`` cells of ``source``; returns how many it has, or 0.
+
+        llama.cpp copies the cells' values at the beginning of the next decode (llama-kv-cache.cpp, seq_cp).
+        """
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+        self.copying = True
         return self.trim(target, length)
 
     def state_size(self, slot: int) -> int:
