@@ -83,9 +83,20 @@ class Vocabulary(Protocol):
 
 
 class Sampler(Protocol):
-    """Draws the next token of one sequence from the logits of a row of the last batch."""
+    """Draws the next token of one sequence from the logits of a row of the last batch.
 
-    def sample(self, row: int) -> int: ...
+    ``ended``: the form that the text is held to leaves nothing to follow.
+    """
+
+    @property
+    def ended(self) -> bool: ...
+
+    def sample(self, row: int) -> int | None:
+        """The token; None where nothing may follow.
+
+        Raises:
+            ApiHostError: the request cannot go on.
+        """
 
     def logprobs(self, row: int, token: int, n_top: int) -> list[tuple[int, float]]: ...
 

@@ -5,6 +5,7 @@ Knows nothing of sockets.
 
 from __future__ import annotations
 
+import traceback
 from array import array
 from collections.abc import Callable
 from typing import TypeVar
@@ -33,7 +34,7 @@ from api_host.engine.messages import (
 from api_host.engine.prompt import read_prompt, text_tokens
 from api_host.engine.scheduler import Scheduler
 from api_host.engine.sequence import Request
-from api_host.errors import ApiHostError, InvalidRequest
+from api_host.errors import ApiHostError, GenerationFailed, InvalidRequest
 from api_host.generation import SamplingParams, Timings, Usage
 
 Asked = TypeVar("Asked", Generate, Embed)
@@ -106,11 +107,18 @@ class Engine:
         return events
 
     def _admit(self, message: Asked, submit: Callable[[Asked], None]) -> None:
+        """Whatever is wrong with a request is the end of this request alone."""
         try:
             submit(message)
         except ApiHostError as error:
             details = {**error.details, "retry_after": error.retry_after}
             self._answers.append(RequestFailed(message.id, error.code, error.message, details))
+        except Exception as error:  # noqa: BLE001 (its traceback goes to the log)
+            traceback.print_exc()
+            what = (
+                f"the model's process could not read this request ({type(error).__name__}); its log says more"
+            )
+            self._answers.append(RequestFailed(message.id, GenerationFailed.code, what))
 
     def _generate(self, message: Generate) -> None:
         if not self._loaded.context.makes_text:

@@ -83,10 +83,6 @@ class Cancel(msgspec.Struct, tag=True):
     id: int
 
 
-class Stop(msgspec.Struct, tag=True):
-    """Ends the worker: what is running is cancelled."""
-
-
 # Worker to host.
 
 
@@ -188,7 +184,7 @@ class Step(msgspec.Struct, tag=True):
     stats: EngineStats
 
 
-ToWorker: TypeAlias = Load | Generate | Embed | Cancel | Stop
+ToWorker: TypeAlias = Load | Generate | Embed | Cancel
 FromWorker: TypeAlias = Loaded | LoadFailed | Step
 
 _encoder = msgspec.msgpack.Encoder()

@@ -35,7 +35,6 @@ from api_host.engine.messages import (
     RequestFailed,
     RequestFinished,
     Step,
-    Stop,
     ToWorker,
     frame,
     from_worker_decoder,
@@ -160,18 +159,19 @@ class Worker:
             self._streams[request_id] = stream
         try:
             self._send(message(request_id))
-        except OverflowError as error:
+        except (OverflowError, RecursionError, UnicodeError) as error:
             with self._lock:
                 self._streams.pop(request_id, None)
             raise InvalidRequest(
-                "inputs: a whole number somewhere in the request is beyond 64 bits"
+                "inputs: somewhere in the request is a whole number beyond 64 bits, half of a pair of surrogates, or "
+                f"what is nested too deeply ({type(error).__name__})"
             ) from error
         return stream
 
     def stop(self, timeout: float = 5.0) -> None:
         """Ends the process (kills it after ``timeout`` seconds) and its threads; running requests are Cancelled."""
         self._stopping = True
-        self._send(Stop())
+        # The worker reads the end of the socket, and so does a thread of ours that is just sending to one that hangs.
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_WR)
         if not self._settled.is_set():

@@ -175,7 +175,7 @@ class Scheduler:
             self._backend.wait()
             self._batching.observe(spans, self._clock() - started)
         for sequence, span in spans.items():
-            if span.n_outputs:
+            if span.n_outputs and not sequence.finished:
                 self._advance(sequence, span)
 
     def _admit(self) -> None:
@@ -189,11 +189,14 @@ class Scheduler:
     def _advance(self, sequence: Sequence, span: Span) -> None:
         """Samples where logits are; of guesses as far as they are right, and drops the cells of wrong ones."""
         sequence.suspect = False
-        token = self._sample(sequence, span.row)
-        if span.n_outputs > 1:
-            self._judge(sequence, span, token)
+        try:
+            token = self._sample(sequence, span.row)
+            if span.n_outputs > 1:
+                self._judge(sequence, span, token)
+        except ApiHostError as error:
+            self._fail(sequence.request, error)
 
-    def _judge(self, sequence: Sequence, span: Span, token: int) -> None:
+    def _judge(self, sequence: Sequence, span: Span, token: int | None) -> None:
         """Goes on for as long as guesses come true, ``token`` being what was drawn where the first one stands."""
         guess = span.tokens[len(span.tokens) - span.n_outputs + 1 :]
         n_right = 0
@@ -207,21 +210,21 @@ class Scheduler:
             kept = sequence.n_computed - (len(guess) - n_right)
             sequence.n_computed = self._slots.trim(self._slots[span.slot], kept)
 
-    def _sample(self, sequence: Sequence, row: int) -> int:
+    def _sample(self, sequence: Sequence, row: int) -> int | None:
         """Draws one token from a row of logits and adds it to the text."""
         assert sequence.sampler is not None
         token = sequence.sampler.sample(row)
         request, transcript = sequence.request, sequence.transcript
         if request.first_token is None:
             request.first_token = self._clock()
-        if self._vocabulary.is_eog(token):
+        if token is None or self._vocabulary.is_eog(token):
             self._finish(sequence, "stop")
             return token
         sequence.tokens.append(token)
         stopped = transcript.add(token)
         if request.sampling.logprobs is not None:
             self._note_logprobs(sequence, row, token, request.sampling.logprobs)
-        if stopped:
+        if stopped or sequence.sampler.ended:
             self._finish(sequence, "stop")
         elif sequence.at_limit:
             self._finish(sequence, "length")

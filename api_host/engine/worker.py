@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import functools
 import gc
+import os
 import select
 import signal
 import socket
 import sys
+import threading
+import time
 
 from api_host.engine.engine import Engine
 from api_host.engine.loader import load_model
@@ -20,7 +23,6 @@ from api_host.engine.messages import (
     Load,
     Loaded,
     LoadFailed,
-    Stop,
     ToWorker,
     send,
     to_worker_decoder,
@@ -28,9 +30,14 @@ from api_host.engine.messages import (
 from api_host.engine.outbox import Outbox
 from api_host.errors import ApiHostError
 
+# Seconds that a step may still take when the host has gone.
+LAST_STEP_S = 5.0
+# That the other end writes no more; where the system cannot tell, that it is closed.
+_HUNG_UP = getattr(select, "POLLRDHUP", select.POLLHUP)
+
 
 class HostGone(Exception):
-    """The host closed its end, or asked for the end."""
+    """The host closed its end, whether it wants this process to end or has ended itself."""
 
 
 class Inbox:
@@ -46,7 +53,7 @@ class Inbox:
         """What has arrived; with ``wait`` at least one message.
 
         Raises:
-            HostGone: the socket is closed, or Stop came.
+            HostGone: the host has closed its end.
         """
         messages: list[ToWorker] = []
         # Asking first costs a quarter of a receive that fails.
@@ -55,8 +62,6 @@ class Inbox:
             if not data:
                 raise HostGone
             messages = [to_worker_decoder.decode(frame) for frame in self._frames.feed(data)]
-        if any(isinstance(message, Stop) for message in messages):
-            raise HostGone
         return messages
 
 
@@ -84,9 +89,19 @@ def serve(sock: socket.socket) -> None:
         messages = inbox.receive(wait=not engine.has_work)
 
 
+def end_with(sock: socket.socket) -> None:
+    """Ends this process a while after the host is gone, though it be inside a call of llama.cpp that takes for ever."""
+    gone = select.poll()
+    gone.register(sock, _HUNG_UP)
+    gone.poll()
+    time.sleep(LAST_STEP_S)
+    os._exit(1)
+
+
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sock = socket.socket(fileno=int(sys.argv[1]))
+    threading.Thread(target=end_with, args=[sock], daemon=True).start()
     try:
         serve(sock)
     except (HostGone, BrokenPipeError, ConnectionResetError):

@@ -158,7 +158,8 @@ def test_a_sequence_gets_what_comparing_with_all_finds(seed: int, can_trim: bool
             house.end(house.running.pop(house.texts.random.randrange(len(house.running))))
         sequence = sequence_of(house.texts.one() + array("i", [3]), house.texts.adapters())
         here, awaited, parked = house.expected(sequence)
-        house.slots.place(sequence)
+        house.llama.decode([])
+        assert house.slots.place(sequence)
         house.running.append(sequence)
         assert house.slots[sequence.slot].tokens == sequence.tokens[: sequence.n_cached]
         assert house.llama.cells[sequence.slot] == sequence.tokens[: sequence.n_cached].tolist()

@@ -129,6 +129,7 @@ class FakeSampler:
     """Takes the model's opinion; counts how many are open, so that a leak is seen."""
 
     n_open = 0
+    ended = False
 
     def __init__(self, llama: FakeLlama) -> None:
         self._llama = llama

@@ -19,6 +19,9 @@ from api_host.engine.tool_prompt import as_template_dicts, with_tools
 from api_host.errors import InvalidRequest
 from api_host.generation import GenerationRequest
 
+# What a template raises on purpose, or for a chat that lacks something: their words say enough.
+_SPEAKS = (ValueError, TypeError, KeyError, jinja2.TemplateError)
+
 
 @dataclass
 class Prompt:
@@ -69,18 +72,22 @@ class ChatTemplate:
         continued = request.inputs[-1].content if request.continue_last else ""
         messages = request.inputs[:-1] if request.continue_last else request.inputs
         values = dict(request.template_values)
-        if chat_format is None and self._knows_tools:
-            values["tools"] = request.tools or None
-        else:
-            messages = with_tools(messages, request.tools)
         try:
+            if chat_format is None and self._knows_tools:
+                values["tools"] = request.tools or None
+            else:
+                messages = with_tools(messages, request.tools)
             turns = as_template_dicts(messages, short_ids="length != 9" in (self._source or ""))
             answer = formatter(messages=turns, **values)
-        except (ValueError, TypeError, KeyError, jinja2.TemplateError) as error:
+        # A template is a program of the model's author, and fails in as many ways as one.
+        except Exception as error:
             which = f"chat format {chat_format!r}" if chat_format else "the model's chat template"
-            raise InvalidRequest(f"inputs: {which} refuses this chat: {error}") from error
+            what = str(error) if isinstance(error, _SPEAKS) else f"{type(error).__name__}: {error}"
+            raise InvalidRequest(f"inputs: {which} refuses this chat: {what}") from error
         stop = [answer.stop] if isinstance(answer.stop, str) else list(answer.stop or ())
-        return Prompt(answer.prompt + continued, stop if chat_format else [])
+        # Half of a pair of surrogates, as "\\ud83d" in a call's arguments gives, is no text.
+        text = (answer.prompt + continued).encode("utf-8", "replace").decode()
+        return Prompt(text, stop if chat_format else [])
 
     @cached_property
     def _knows_tools(self) -> bool:

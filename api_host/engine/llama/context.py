@@ -10,6 +10,7 @@ import ctypes
 import math
 import time
 from collections.abc import Iterable
+from functools import cached_property
 from typing import Any
 
 import llama_cpp
@@ -20,6 +21,7 @@ from api_host.engine.llama.adapters import LlamaAdapters
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.fillers import Fillers
+from api_host.engine.llama.json_schema import JsonSchemas
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
 from api_host.engine.threads import Threads
 from api_host.gguf_header import CacheType
@@ -98,6 +100,11 @@ class LlamaContext:
     def makes_text(self) -> bool:
         """False for models that only embed (they have no memory of a sequence)."""
         return bool(self._memory)
+
+    @cached_property
+    def json_schemas(self) -> JsonSchemas:
+        """What holds texts to a JSON schema; made when it is first asked for."""
+        return JsonSchemas(self.model)
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None:
         """One ``llama_decode`` with these adapters; ``span.row`` is where the first of its logits will be.

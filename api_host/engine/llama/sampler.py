@@ -18,7 +18,8 @@ import numpy as np
 from api_host.engine.bans import Ban, MinTokens, NoBadWords, NoRepeatNgrams
 from api_host.engine.drawing import draw, kept, likeliest, top_logprobs
 from api_host.engine.llama.context import LlamaContext
-from api_host.engine.llama.grammar import Grammar, schema_grammar
+from api_host.engine.llama.grammar import Grammar
+from api_host.engine.llama.json_schema import HeldToSchema
 from api_host.engine.llama.model import LlamaModel
 from api_host.engine.penalties import Penalties
 from api_host.errors import InvalidRequest
@@ -48,18 +49,25 @@ class LlamaSampler:
         self._biases = np.fromiter(bias.values(), np.float32, len(bias))
         self._bans = _bans(model, params, prompt)
         self._penalties = _penalties(params, prompt, context.n_ctx)
-        self._grammar = _grammar(model, params)
+        self._form = _form(context, params)
         seed = secrets.randbits(32) if params.seed is None else (params.seed + index) % (2**32 - 1)
         self._random = np.random.default_rng(seed)
         self._chain = _chain(params, model.n_vocab, seed) if _needs_chain(params) else None
         # Then the likeliest token needs no copy of the logits, unless it is one of these.
-        only_biased = not (self._bans or self._penalties or self._grammar) and all(
-            b <= 0 for b in bias.values()
-        )
+        only_biased = not (self._bans or self._penalties or self._form) and all(b <= 0 for b in bias.values())
         self._unlikely = frozenset(bias) if params.greedy and only_biased else None
 
-    def sample(self, row: int) -> int:
-        """Draws from the logits of batch row ``row`` and remembers the token for penalties, n-grams and grammar."""
+    @property
+    def ended(self) -> bool:
+        """Whether the form that the text is held to leaves nothing to follow."""
+        return self._form is not None and self._form.ended
+
+    def sample(self, row: int) -> int | None:
+        """Draws from the logits of batch row ``row`` and remembers the token for penalties, n-grams and the form.
+
+        Returns:
+            The token; None where a grammar or a schema leaves none, or all that it leaves are banned.
+        """
         logits = self._candidates.logits(self._context, row)
         if self._unlikely is not None:
             token = int(logits.argmax())
@@ -67,13 +75,16 @@ class LlamaSampler:
                 return token
         logits = self._changed(logits)
         token = self._draw(logits)
-        if self._grammar is not None:
+        if self._form is not None:
             # Nearly always the model keeps to the form by itself, and one token is cheap to judge.
-            if not self._grammar.allows(token, self._candidates):
-                self._candidates.fill(logits)
-                self._grammar.apply(self._candidates)
-                token = self._draw(self._candidates.row)
-            self._grammar.accept(token)
+            if logits[token] == -np.inf or not self._form.allows(token):
+                logits = self._form.rule_out(logits)
+                token = self._draw(logits)
+                if logits[token] == -np.inf:
+                    token = int(logits.argmax())
+                if logits[token] == -np.inf:
+                    return None
+            self._form.accept(token)
         for ban in self._bans:
             ban.accept(token)
         if self._penalties is not None:
@@ -112,8 +123,8 @@ class LlamaSampler:
         return top_logprobs(self._candidates.logits(self._context, row), token, n_top)
 
     def close(self) -> None:
-        if self._grammar is not None:
-            self._grammar.close()
+        if self._form is not None:
+            self._form.close()
         if self._chain:
             llama_cpp.llama_sampler_free(self._chain)
             self._chain = None
@@ -185,9 +196,11 @@ def _bias(model: LlamaModel, params: SamplingParams) -> dict[int, float]:
     return {**params.logit_bias, **banned}
 
 
-def _grammar(model: LlamaModel, params: SamplingParams) -> Grammar | None:
-    if params.grammar is not None and params.json_schema is not None:
+def _form(context: LlamaContext, params: SamplingParams) -> Grammar | HeldToSchema | None:
+    """What the text is held to; an empty grammar is none."""
+    grammar = params.grammar if params.grammar and params.grammar.strip() else None
+    if grammar is not None and params.json_schema is not None:
         raise InvalidRequest("parameters.json_schema: allowed is it or parameters.grammar, not both")
     if params.json_schema is not None:
-        return Grammar(model, schema_grammar(params.json_schema))
-    return Grammar(model, params.grammar) if params.grammar is not None else None
+        return context.json_schemas.held(params.json_schema)
+    return Grammar(context.model, grammar, context.candidates) if grammar is not None else None

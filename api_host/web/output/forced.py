@@ -1,7 +1,7 @@
 """The JSON schema that holds a model to calling a function: the form which ``OutputParser(forced=True)`` reads.
 
-Knows what llama.cpp's converter of schemas to grammars can do: it keeps the order of properties, and it names rules
-after the last word of a reference, so references of all functions need names of their own.
+References in a schema count from its root, so what those of a function point at moves to the root of the whole. The
+arguments are held to their schema as far as it is understood: descriptions of functions are written for readers.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ def forced_call_schema(tools: list[dict[str, Any]], name: str | None, parallel: 
         raise InvalidRequest(f"tool_choice: there is no function {name or 'to call'}; allowed: {known}")
     definitions: dict[str, Any] = {}
     calls = [_call(function, definitions) for function in functions]
-    schema = calls[0] if len(calls) == 1 else {"oneOf": calls}
+    schema = calls[0] if len(calls) == 1 else {"anyOf": calls}
     if parallel:
         schema = {"type": "array", "items": schema, "minItems": 1}
+    schema = {**schema, "x-guidance": {"lenient": True}}
     return {**schema, "$defs": definitions} if definitions else schema
 
 
