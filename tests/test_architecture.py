@@ -66,6 +66,7 @@ ONLY_IN = {
     "flask_cloudflared": ["api_host.tunnel"],
     "huggingface_hub": ["api_host.models"],
     "llama_cpp": ["api_host.engine.llama"],
+    "llguidance": ["api_host.engine.llama"],
     "click": ["api_host.cli"],
     "rich": ["api_host.cli"],
     "markdown_it": ["api_host.cli"],

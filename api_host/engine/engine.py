@@ -124,14 +124,14 @@ class Engine:
         if not self._loaded.context.makes_text:
             raise InvalidRequest("model: this model makes embeddings and no text; use task embedding")
         asked = message.request
-        prompt = read_prompt(asked, self._loaded.model, self._template)
+        n_ctx = message.n_ctx or self._loaded.context.n_ctx
+        prompt = read_prompt(asked, self._loaded.model, self._template, None if message.count_only else n_ctx)
         text = prompt.text if asked.want_prompt else None
         if message.count_only:
             n_tokens = len(prompt.tokens)
             self._answers.append(RequestAccepted(message.id, n_tokens, text))
             self._answers.append(RequestFinished(message.id, Usage(n_tokens), Timings()))
             return
-        n_ctx = message.n_ctx or self._loaded.context.n_ctx
         request = Request(message.id, prompt.tokens, asked.sampling, prompt.stop, n_ctx, text)
         request.want_tokens, request.show_control = asked.want_tokens, asked.show_control
         request.each_token = asked.each_token

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from api_host.engine.llama.chat_template import ChatTemplate
 from api_host.engine.llama.model import LlamaModel
-from api_host.errors import InvalidRequest
+from api_host.errors import ContextLengthExceeded, InvalidRequest
 from api_host.generation import GenerationRequest
 
 
@@ -23,10 +23,16 @@ class PromptTokens:
     text: str
 
 
-def read_prompt(request: GenerationRequest, model: LlamaModel, template: ChatTemplate) -> PromptTokens:
+def read_prompt(
+    request: GenerationRequest, model: LlamaModel, template: ChatTemplate, n_ctx: int | None = None
+) -> PromptTokens:
     """The prompt of a request.
 
+    Args:
+        n_ctx: tokens that it may have; a text that is far too long for it is not even read, which takes seconds.
+
     Raises:
+        ContextLengthExceeded: it is.
         InvalidRequest: a chat that the template refuses, tokens that are none, no tokens at all, or a suffix for a
             model that was not trained to fill in.
     """
@@ -36,6 +42,13 @@ def read_prompt(request: GenerationRequest, model: LlamaModel, template: ChatTem
     else:
         rendered = template.render(request)
         text, stop = rendered.text, [*stop, *rendered.stop]
+    if n_ctx is not None and (fewest := model.fewest_tokens(text)) > n_ctx:
+        raise ContextLengthExceeded(
+            f"inputs: the prompt has {fewest} tokens at least and the context holds {n_ctx}, answer included; "
+            "shorten it",
+            n_prompt_tokens=fewest,
+            n_ctx=n_ctx,
+        )
     if request.suffix is not None:
         tokens = _infill(model, text, request.suffix)
     elif request.prefix_tokens:

@@ -14,7 +14,7 @@ import pytest
 from api_host.engine.llama.model import LlamaModel
 from api_host.engine.messages import Load, RequestAccepted, RequestFinished
 from api_host.engine.process import Worker
-from api_host.errors import InvalidRequest
+from api_host.errors import ContextLengthExceeded, InvalidRequest
 from api_host.generation import GenerationRequest, Message, SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import read
@@ -105,6 +105,14 @@ def test_a_stop_string_stays_when_it_is_asked_to(worker: Worker):
     assert generate(worker, CAPITAL, {"stop": ["Paris"]})[0].count("Paris") == 0
     kept, _, _ = generate(worker, CAPITAL, {"stop": ["Paris"], "include_stop": True})
     assert kept.endswith("Paris")
+
+
+def test_a_text_that_is_far_too_long_is_refused_unread(worker: Worker):
+    with pytest.raises(
+        ContextLengthExceeded, match=r"has \d+ tokens at least and the context holds 512"
+    ) as caught:
+        generate(worker, "a word " * 1_000_000)
+    assert caught.value.details["n_ctx"] == 512 < caught.value.details["n_prompt_tokens"]
 
 
 def test_max_length_counts_the_prompt_too(worker: Worker):

@@ -94,6 +94,7 @@ def check(vocab: Any, tokenizer: Tokenizer) -> None:
             for parse_special in (True, False):
                 read = tokenizer.tokens(text, add_special, parse_special)
                 assert read.tolist() == whole(vocab, text, add_special, parse_special)
+                assert tokenizer.fewest(text) <= len(read)
 
 
 @contextmanager
@@ -114,6 +115,14 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 def test_the_demo_model_reads_pieces_as_it_reads_the_whole():
     with vocabulary(DEMO_MODEL_PATH) as vocab:
         check(vocab, Tokenizer(vocab))
+
+
+def test_the_fewest_tokens_of_a_text_are_known_before_it_is_read(monkeypatch: pytest.MonkeyPatch):
+    with vocabulary(DEMO_MODEL_PATH) as vocab:
+        tokenizer = Tokenizer(vocab)
+        with counting(monkeypatch) as given:
+            assert tokenizer.fewest("a word and another " * 100_000) > 10_000
+        assert not given
 
 
 @pytest.mark.skipif(not CARRIED, reason=MISSING)

@@ -200,6 +200,10 @@ class LlamaModel:
         """The tokens of ``text``; ``add_special`` adds BOS/EOS as the model wants them."""
         return self._tokenizer.tokens(text, add_special, parse_special)
 
+    def fewest_tokens(self, text: str) -> int:
+        """The fewest tokens that a text can have, without reading it: 0 where nothing is known."""
+        return self._tokenizer.fewest(text)
+
     def text(self, tokens: array[int]) -> str:
         """What the tokens spell, control tokens included."""
         return b"".join(self.piece(token, show_control=True) for token in tokens).decode("utf-8", "replace")

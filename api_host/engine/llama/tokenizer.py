@@ -61,8 +61,19 @@ class Tokenizer:
         self._vocab = vocab
         self._kept = functools.lru_cache(N_KEPT)(self._read)
         exists = llama_cpp.llama_vocab_type(vocab) != llama_cpp.LLAMA_VOCAB_TYPE_NONE
+        self._longest = 0
         self._may_cut = exists and not self._has_tokens_over_cuts()
         self._joints: Joints | None = None
+
+    def fewest(self, text: str) -> int:
+        """The fewest tokens that a text can have, which is known before it is read; 0 where nothing is known.
+
+        Every byte of it is in a token, but for vocabularies that put texts into another form first.
+        """
+        keeps_all = (llama_cpp.LLAMA_VOCAB_TYPE_SPM, llama_cpp.LLAMA_VOCAB_TYPE_BPE)
+        if not self._longest or llama_cpp.llama_vocab_type(self._vocab) not in keeps_all:
+            return 0
+        return len(text.encode("utf-8", "replace")) // self._longest
 
     def tokens(self, text: str, add_special: bool, parse_special: bool = True) -> array[int]:
         """The tokens of ``text``.
@@ -108,6 +119,7 @@ class Tokenizer:
         for token in range(llama_cpp.llama_vocab_n_tokens(self._vocab)):
             first = llama_cpp.llama_vocab_get_attr(self._vocab, token) & _LOOKED_FOR_FIRST
             (looked_for if first else made).append(llama_cpp.llama_vocab_get_text(self._vocab, token))
+        self._longest = max(map(len, itertools.chain(made, looked_for)), default=0)
         return _REACHES_OVER.search(b"\n".join(made).decode("utf-8", "replace")) is not None or any(
             _LOOKED_FOR_AT_A_CUT.match(text.decode("utf-8", "replace")) for text in looked_for
         )
