@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from api_host.engine.draft import Draft
@@ -144,9 +145,9 @@ class Engine:
                     f"no memory for embeddings beside the model ({without_paths(str(error))}); load it with a shorter "
                     "ctx_length or fewer parallel sequences"
                 ) from error
-            self._embeddings = Embeddings(embedder, self._load.queue_limit)
-        texts = [text_tokens(model, text, index) for index, text in enumerate(message.texts)]
-        self._embeddings.submit(message.id, texts, message.truncate)
+            read_text = partial(text_tokens, model, embedder.n_ctx)
+            self._embeddings = Embeddings(embedder, read_text, self._load.queue_limit)
+        self._embeddings.submit(message.id, message.texts, message.truncate)
 
 
 def _guesser(loaded: LoadedModel, load: Load) -> Guesser | None:

@@ -11,6 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
+from api_host.engine.llama.model import LlamaModel
 from api_host.engine.messages import Embedded, Load
 from api_host.engine.process import Worker
 from api_host.errors import ContextLengthExceeded, InvalidRequest, OutOfMemory
@@ -148,3 +149,38 @@ def test_embeddings_are_made_with_the_rotary_positions_of_the_settings(
     turned = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=512, n_slots=1, n_threads=1, **setting))
     assert (embed(turned, text) @ embed(worker, text).T).item() < 0.99
     turned.stop()
+
+
+@pytest.mark.parametrize("bos", [0, 1])
+def test_a_text_that_is_cut_keeps_the_token_that_closes_it(bos: int, tmp_path: Path):
+    """Its state is the text's vector; some vocabularies have one token for the beginning and the end."""
+    path = tmp_path / "last.gguf"
+    header = {"context_length": 256, "pooling_type": 3}
+    write_random(
+        path,
+        "llama",
+        DEMO_MODEL_PATH,
+        header={
+            **{f"llama.{key}": value for key, value in header.items()},
+            "tokenizer.ggml.add_bos_token": False,
+            "tokenizer.ggml.add_eos_token": True,
+            "tokenizer.ggml.bos_token_id": bos,
+        },
+    )
+    model = LlamaModel(str(path))
+    tokens = list(model.tokenize("x " * 400, add_special=True))
+    assert tokens[-1] == model.eos
+    model.close()
+    worker = Worker.start(Load(str(path), n_ctx=256, n_slots=1, n_threads=1))
+    cut = np.frombuffer(vectors_of(worker, "x " * 400)[0], "<f4")
+    assert np.allclose(cut, embed(worker, [*tokens[:255], tokens[-1]])[0], atol=ROUNDING)
+    listed = np.frombuffer(vectors_of(worker, tokens)[0], "<f4")
+    assert np.allclose(listed, embed(worker, tokens[:256])[0], atol=ROUNDING)
+    assert not np.allclose(cut, listed, atol=0.01)
+    worker.stop()
+
+
+def vectors_of(worker: Worker, text: str | list[int]) -> list[bytes]:
+    event = worker.embed([text], truncate=True).get(timeout=30)
+    assert isinstance(event, Embedded)
+    return event.vectors
