@@ -110,9 +110,10 @@ class Generation:
             timeout = PROGRESS_EVERY_S
 
     def _fetch_adapters(self) -> Iterator[Waiting]:
-        """Has the files of the request's LoRA adapters on this disk."""
+        """Has the files of the request's LoRA adapters on this disk; of one named twice llama.cpp takes one scale."""
         if not isinstance(self._request, GenerationRequest):
             return
+        scales: dict[str, float] = {}
         for adapter in self._request.lora or ():
             ref = parse_reference(adapter.model)
             pull = Pull(self._pool.source, ref)
@@ -125,7 +126,8 @@ class Generation:
                 raise ModelFileNotFound(
                     f"{ref.name} was removed while it was asked for; send the request again"
                 )
-            self._adapters.append((str(path), adapter.scale))
+            scales[str(path)] = scales.get(str(path), 0.0) + adapter.scale
+        self._adapters = list(scales.items())
 
     def _ask(self, loaded: LoadedModel, request: GenerationRequest | EmbeddingRequest) -> Answer:
         if isinstance(request, EmbeddingRequest):

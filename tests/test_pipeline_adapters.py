@@ -22,6 +22,15 @@ def test_adapters_are_downloaded_first_and_given_to_the_worker_as_files(house: H
     assert house.source.fetched == ["o/lora/x.gguf", A]
 
 
+def test_an_adapter_that_is_named_twice_counts_as_often(house: House) -> None:
+    named = [("o/lora/x.gguf", 0.5), ("o/lora/y.gguf", 1.0), ("o/lora/x.gguf", 0.25)]
+    request = GenerationRequest("Hello", A, lora=[Adapter(*adapter) for adapter in named])
+    list(house.pipeline.generate(request))
+    folder = house.source.folder
+    adapters = [(str(folder / "o_lora_x.gguf"), 0.75), (str(folder / "o_lora_y.gguf"), 1.0)]
+    assert house.workers.started[-1].requests[-1][1] == adapters
+
+
 def test_an_adapter_that_cannot_be_had_fails_the_request_alone(house: House) -> None:
     house.source.failures.append(HubUnreachable("no network"))
     with pytest.raises(HubUnreachable):

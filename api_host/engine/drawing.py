@@ -16,6 +16,8 @@ N_STRIPS = 64
 # the likeliest one's, is as large as that.
 SORTED = 1024
 LIKELY = 0.01
+# Divided by a lower temperature, logits are no numbers any more: it draws the likeliest token, as 0 does.
+COLDEST = 1e-30
 # A running sum over all weights is one over the sums of so many.
 BLOCK = 256
 
@@ -67,19 +69,22 @@ def nucleus(logits: np.ndarray, top_p: float) -> np.ndarray:
 def kept(logits: np.ndarray, top_p: float, min_p: float) -> np.ndarray | None:
     """The ids of the tokens that top_p and then min_p leave; None for all, or where logits are no numbers."""
     ids = nucleus(logits, top_p) if top_p < 1 else None
-    if min_p > 0 and (ids is None or len(ids)):
-        found = above_share(logits if ids is None else logits[ids], min_p)
-        ids = found if ids is None else ids[found]
+    if min_p > 0:
+        ids = above_share(logits, min_p, ids)
     return ids if ids is not None and len(ids) else None
 
 
-def above_share(logits: np.ndarray, min_p: float) -> np.ndarray:
-    """The ids of the tokens with at least ``min_p`` of the likeliest one's probability."""
-    return np.flatnonzero(logits >= logits.max() + np.float32(math.log(min_p)))
+def above_share(logits: np.ndarray, min_p: float, ids: np.ndarray | None = None) -> np.ndarray:
+    """Of ``ids``, or of all: the tokens with at least ``min_p`` of the likeliest one's probability."""
+    found = logits if ids is None else logits[ids]
+    above = np.flatnonzero(found >= found.max(initial=-np.inf) + np.float32(math.log(min_p)))
+    return above if ids is None else ids[above]
 
 
 def draw(logits: np.ndarray, temperature: float, share: float) -> int:
     """A token of all; ``share``, of [0, 1), is how much of the probability lies before it."""
+    if temperature < COLDEST:
+        return int(logits.argmax())
     weights = logits - logits.max()
     if temperature != 1:
         weights /= np.float32(temperature)

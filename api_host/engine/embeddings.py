@@ -1,23 +1,30 @@
 """Requests for embeddings: texts of several requests share a batch, one batch a step beside the running sequences.
 
-Knows nothing of llama.cpp: it drives an Embedder.
+Knows nothing of llama.cpp and of vocabularies: it drives an Embedder, and is given what reads a text.
 """
 
 from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from api_host.engine.backend import DecodeFailed
 from api_host.engine.messages import Embedded, RequestFailed, WorkerEvent
-from api_host.errors import ContextLengthExceeded, GenerationFailed, QueueFull
+from api_host.errors import ApiHostError, GenerationFailed, QueueFull
 
 # Tokens in one batch while sequences run, so that a step stays short; a longer text still goes in whole.
 BATCH_TOKENS = 512
 BATCH_TEXTS = 32
+# Characters of texts that one step reads, so that running texts need not wait until all are tokenized; a text has at
+# least so many.
+READ_CHARACTERS = 64 * 1024
+SHORTEST_TEXT = 16
+
+# A text as it came, its number in the request, and whether it is cut when it is too long; raises an ApiHostError.
+ReadText = Callable[[str | list[int], int, bool], "array[int]"]
 
 
 class Vector(Protocol):
@@ -36,10 +43,12 @@ class Embedder(Protocol):
 
 @dataclass
 class EmbedRequest:
-    """The texts of one request, and the vectors that are ready, by the text's index."""
+    """What is to be read yet, the texts that are read, and the vectors that are ready, by the text's index."""
 
     id: int
-    texts: list[array[int]]
+    unread: deque[str | list[int]]
+    truncate: bool
+    texts: list[array[int]] = field(default_factory=list)
     vectors: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -48,19 +57,22 @@ class Embeddings:
 
     Args:
         embedder: makes the vectors.
+        read_text: the tokens of a text, no more than ``embedder.n_ctx``.
         queue_limit: requests that may wait.
     """
 
-    def __init__(self, embedder: Embedder, queue_limit: int) -> None:
+    def __init__(self, embedder: Embedder, read_text: ReadText, queue_limit: int) -> None:
         self._embedder = embedder
+        self._read_text = read_text
         self._queue_limit = queue_limit
         self._requests: dict[int, EmbedRequest] = {}
+        self._unread: deque[EmbedRequest] = deque()
         self._waiting: deque[tuple[EmbedRequest, int]] = deque()
         self._events: list[WorkerEvent] = []
 
     @property
     def has_work(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._unread or self._waiting)
 
     @property
     def has_events(self) -> bool:
@@ -70,40 +82,52 @@ class Embeddings:
         events, self._events = self._events, []
         return events
 
-    def submit(self, id: int, texts: list[array[int]], truncate: bool = False) -> None:
-        """Takes a request; ``truncate`` cuts texts that are too long.
+    def submit(self, id: int, texts: list[str | list[int]], truncate: bool = False) -> None:
+        """Takes a request of one text or more; ``truncate`` cuts those that are too long.
+
+        They are read in steps: what is wrong with one is an event, and none of the request is embedded.
 
         Raises:
-            ContextLengthExceeded: a text is too long; it names which. QueueFull.
+            QueueFull: too many wait.
         """
-        if truncate:
-            texts = [tokens[: self._embedder.n_ctx] for tokens in texts]
-        for index, tokens in enumerate(texts):
-            if len(tokens) > self._embedder.n_ctx:
-                raise ContextLengthExceeded(
-                    f"inputs: text {index} has {len(tokens)} tokens and this model embeds at most "
-                    f"{self._embedder.n_ctx}; split it",
-                    n_prompt_tokens=len(tokens),
-                    n_ctx=self._embedder.n_ctx,
-                )
         if len(self._requests) >= self._queue_limit:
             raise QueueFull(
                 f"{self._queue_limit} requests for embeddings are waiting already; try again later",
                 retry_after=5,
                 limit=self._queue_limit,
             )
-        self._requests[id] = request = EmbedRequest(id, texts)
-        self._waiting.extend((request, index) for index in range(len(texts)))
+        self._requests[id] = request = EmbedRequest(id, deque(texts), truncate)
+        self._unread.append(request)
 
     def cancel(self, id: int) -> None:
         request = self._requests.pop(id, None)
         if request is not None:
+            self._unread = deque(one for one in self._unread if one is not request)
             self._waiting = deque(entry for entry in self._waiting if entry[0] is not request)
 
     def step(self) -> None:
-        """One batch: the oldest texts that fit it together."""
-        if not self._waiting:
-            return
+        """Reads some texts, and embeds one batch: the oldest that fit it together."""
+        self._read()
+        if self._waiting:
+            self._embed()
+
+    def _read(self) -> None:
+        """Reads on where the last step has ended; a request waits for batches once all of its texts are right."""
+        left = READ_CHARACTERS
+        while self._unread and left > 0:
+            request = self._unread[0]
+            text = request.unread.popleft()
+            left -= max(SHORTEST_TEXT, len(text))
+            try:
+                request.texts.append(self._read_text(text, len(request.texts), request.truncate))
+            except ApiHostError as error:
+                self._refuse(request.id, error)
+                continue
+            if not request.unread:
+                self._unread.popleft()
+                self._waiting.extend((request, index) for index in range(len(request.texts)))
+
+    def _embed(self) -> None:
         batch: list[tuple[EmbedRequest, int]] = []
         n_tokens = 0
         while self._waiting and len(batch) < BATCH_TEXTS:
@@ -115,7 +139,9 @@ class Embeddings:
         try:
             vectors = self._embedder.embed([request.texts[index] for request, index in batch])
         except DecodeFailed as error:
-            self._fail({request.id for request, _ in batch}, error)
+            failed = GenerationFailed(f"llama.cpp could not embed these texts ({error})")
+            for id in {request.id for request, _ in batch}:
+                self._refuse(id, failed)
             return
         for (request, index), vector in zip(batch, vectors, strict=True):
             request.vectors[index] = vector.tobytes()
@@ -127,8 +153,7 @@ class Embeddings:
         vectors = [request.vectors[index] for index in range(len(request.texts))]
         self._events.append(Embedded(request.id, vectors, sum(map(len, request.texts))))
 
-    def _fail(self, ids: set[int], error: DecodeFailed) -> None:
-        for id in ids:
-            self.cancel(id)
-            failed = GenerationFailed(f"llama.cpp could not embed these texts ({error})")
-            self._events.append(RequestFailed(id, failed.code, failed.message))
+    def _refuse(self, id: int, error: ApiHostError) -> None:
+        self.cancel(id)
+        details = {**error.details, "retry_after": error.retry_after}
+        self._events.append(RequestFailed(id, error.code, error.message, details))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import traceback
 from array import array
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 from api_host.engine.draft import Draft
@@ -34,7 +35,7 @@ from api_host.engine.messages import (
 from api_host.engine.prompt import read_prompt, text_tokens
 from api_host.engine.scheduler import Scheduler
 from api_host.engine.sequence import Request
-from api_host.errors import ApiHostError, GenerationFailed, InvalidRequest
+from api_host.errors import ApiHostError, GenerationFailed, InvalidRequest, OutOfMemory, without_paths
 from api_host.generation import SamplingParams, Timings, Usage
 
 Asked = TypeVar("Asked", Generate, Embed)
@@ -46,7 +47,7 @@ class Engine:
     def __init__(self, loaded: LoadedModel, load: Load) -> None:
         model, context = loaded.model, loaded.context
         self._loaded = loaded
-        self._queue_limit = load.queue_limit
+        self._load = load
         self._template = ChatTemplate(
             model.chat_template, bos=model.token_text(model.bos), eos=model.token_text(model.eos)
         )
@@ -143,12 +144,18 @@ class Engine:
         model = self._loaded.model
         if self._embeddings is None:
             try:
-                embedder = LlamaEmbedder(model, self._loaded.n_threads)
+                embedder = LlamaEmbedder(
+                    model, self._loaded.n_threads, self._load.rope_freq_base, self._load.rope_freq_scale
+                )
             except LoadError as error:
-                raise InvalidRequest(f"model: it cannot embed: {error}") from error
-            self._embeddings = Embeddings(embedder, self._queue_limit)
-        texts = [text_tokens(model, text, index) for index, text in enumerate(message.texts)]
-        self._embeddings.submit(message.id, texts, message.truncate)
+                # The model has a context for text already, so what lacks is memory for a second one.
+                raise OutOfMemory(
+                    f"no memory for embeddings beside the model ({without_paths(str(error))}); load it with a shorter "
+                    "ctx_length or fewer parallel sequences"
+                ) from error
+            read_text = partial(text_tokens, model, embedder.n_ctx)
+            self._embeddings = Embeddings(embedder, read_text, self._load.queue_limit)
+        self._embeddings.submit(message.id, message.texts, message.truncate)
 
 
 def _guesser(loaded: LoadedModel, load: Load) -> Guesser | None:

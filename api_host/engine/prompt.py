@@ -63,15 +63,43 @@ def read_prompt(
     return PromptTokens(tokens, stop, text)
 
 
-def text_tokens(model: LlamaModel, text: str | list[int], index: int) -> array[int]:
-    """The tokens of the text number ``index`` of a request for embeddings. Raises InvalidRequest."""
+def text_tokens(
+    model: LlamaModel, n_ctx: int, text: str | list[int], index: int, truncate: bool
+) -> array[int]:
+    """The tokens of the text number ``index`` of a request for embeddings.
+
+    Args:
+        n_ctx: the most that it may have.
+        truncate: cuts a text that has more, in front of the token that closes every text.
+
+    Raises:
+        InvalidRequest: tokens that are none, or no tokens at all. ContextLengthExceeded: too many; it names the text.
+    """
     if isinstance(text, str):
         tokens = model.tokenize(text, add_special=True, parse_special=False)
     else:
         tokens = _checked(model, text)
     if not tokens:
         raise InvalidRequest(f"inputs: text {index} has no tokens; send at least one character")
-    return tokens
+    if len(tokens) <= n_ctx:
+        return tokens
+    if not truncate:
+        raise ContextLengthExceeded(
+            f"inputs: text {index} has {len(tokens)} tokens and this model embeds at most {n_ctx}; split it",
+            n_prompt_tokens=len(tokens),
+            n_ctx=n_ctx,
+        )
+    closing = _closing(model, tokens) if isinstance(text, str) else array("i")
+    return tokens[: n_ctx - len(closing)] + closing
+
+
+def _closing(model: LlamaModel, tokens: array[int]) -> array[int]:
+    """The token that the model adds at the end of these and of every text, if it adds one (EOS, SEP).
+
+    The vector of a model that pools the last token is that token's.
+    """
+    added = model.tokenize("", add_special=True)
+    return tokens[-1:] if added[-1:] == tokens[-1:] else array("i")
 
 
 def _checked(model: LlamaModel, tokens: list[int]) -> array[int]:

@@ -136,3 +136,14 @@ def test_a_worker_serves_a_recurrent_model_as_a_fresh_one_does(gguf_paths: dict[
     assert together == alone
     assert len(set(alone)) > 3
     assert cached > 100
+
+
+def test_no_text_goes_beyond_what_a_model_was_trained_for(tmp_path: Path):
+    """llama.cpp's streams are a multiple of 256 cells; learned positions end before that."""
+    path = write_random(tmp_path / "odd.gguf", "llama", DEMO_MODEL_PATH, header={"llama.context_length": 300})
+    worker = Worker.start(Load(str(path), n_ctx=4096, n_slots=2, n_threads=1))
+    assert (worker.info.n_ctx, worker.info.n_ctx_train) == (300, 300)
+    greedy = SamplingParams(max_tokens=1000, top_k=1, ignore_eos=True)
+    usage = read(begin(worker, "A cat sat on", greedy))[1].usage
+    assert usage.prompt_tokens + usage.completion_tokens == 300
+    worker.stop()

@@ -174,6 +174,36 @@ def test_behind_a_top_k_the_draws_are_llama_cpps_own(others: dict, monkeypatch: 
     ours.close()
 
 
+@pytest.mark.parametrize("ruled_out", [[], [5], [2, 5]])
+@pytest.mark.parametrize("top_k", [0, 400])
+def test_typical_tokens_are_found_among_those_that_are_left(
+    top_k: int, ruled_out: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = np.full(400, -30.0, np.float32)
+    logits[100] = math.log(0.3)
+    logits[200:270] = math.log(0.01) + np.linspace(-0.5, 0.5, 70)
+    left = np.delete(logits, ruled_out)
+    typical = kept_by(left, llama_cpp.llama_sampler_init_typical(0.5, 1))
+    expected = {int(np.delete(np.arange(400), ruled_out)[index]) for index in typical}
+    others = {"top_k": top_k, "top_p": 1.0, "typical_p": 0.5, "seed": 1}
+    sampler = sampler_of(logits, monkeypatch, logit_bias=dict.fromkeys(ruled_out, -1000.0), **others)
+    assert {sampler.sample(0) for _ in range(300)} <= expected
+    sampler.close()
+
+
+@pytest.mark.parametrize(
+    "sampling", [{"top_k": 0, "top_p": 1.0}, {"top_k": 0, "top_p": 0.9}, {"top_k": 10}, {"mirostat": 2}]
+)
+@pytest.mark.parametrize("temperature", [1e-36, 1e-44, 1e-46, 5e-324])
+def test_the_lowest_temperatures_draw_the_likeliest_token(
+    temperature: float, sampling: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logits = logits_of(5000)
+    sampler = sampler_of(logits, monkeypatch, seed=1, temperature=temperature, **sampling)
+    assert {sampler.sample(0) for _ in range(20)} == {int(logits.argmax())}
+    sampler.close()
+
+
 @pytest.mark.parametrize("broken", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize(
     "sampling",
@@ -183,6 +213,8 @@ def test_behind_a_top_k_the_draws_are_llama_cpps_own(others: dict, monkeypatch: 
         {"top_k": 0, "top_p": 0.9, "min_p": 0.1},
         {"temperature": 0},
         {"repeat_penalty": 1.2},
+        {"typical_p": 0.5},
+        {"top_k": 0, "typical_p": 0.5},
     ],
 )
 def test_a_sampler_survives_logits_that_are_no_numbers(

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
+from api_host.engine.llama.model import LlamaModel
 from api_host.engine.messages import Embedded, Load
 from api_host.engine.process import Worker
-from api_host.errors import ContextLengthExceeded, InvalidRequest
+from api_host.errors import ContextLengthExceeded, InvalidRequest, OutOfMemory
 from api_host.generation import SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
@@ -28,7 +31,7 @@ def worker() -> Iterator[Worker]:
     worker.stop()
 
 
-def embed(worker: Worker, *texts: str) -> np.ndarray:
+def embed(worker: Worker, *texts: str | list[int]) -> np.ndarray:
     event = worker.embed(list(texts)).get(timeout=30)
     assert isinstance(event, Embedded)
     assert event.n_tokens >= len(texts)
@@ -78,3 +81,106 @@ def test_other_architectures_embed_too(architecture: str, tmp_path: Path):
         with pytest.raises(InvalidRequest, match="makes embeddings and no text"):
             read(begin(worker, "Hello", SamplingParams()))
     worker.stop()
+
+
+@contextmanager
+def serving(path: Path, architecture: str, n_ctx: int = 512, **header: int) -> Iterator[Worker]:
+    """A worker with a random model whose header says these things too."""
+    write_random(
+        path, architecture, DEMO_MODEL_PATH, header={f"{architecture}.{k}": v for k, v in header.items()}
+    )
+    worker = Worker.start(Load(str(path), n_ctx=n_ctx, n_slots=2, n_threads=1))
+    yield worker
+    worker.stop()
+
+
+@pytest.mark.parametrize("context_length", [33, 255, 1000])
+@pytest.mark.parametrize("architecture", ["llama", "bert", "mamba"])
+def test_a_context_of_any_length_embeds_texts_up_to_it(
+    architecture: str, context_length: int, tmp_path: Path
+):
+    with serving(tmp_path / "odd.gguf", architecture, context_length=context_length) as worker:
+        whole = [[5] * context_length, *([7 + i] for i in range(40))]
+        vectors = embed(worker, *whole)
+        assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+        assert np.allclose(vectors[1:3], embed(worker, *whole[1:3]), atol=ROUNDING)
+        with pytest.raises(ContextLengthExceeded, match=f"text 0 has {context_length + 1} tokens"):
+            embed(worker, [5] * (context_length + 1))
+
+
+def test_a_model_that_ranks_is_refused_and_nothing_is_left_of_the_try(tmp_path: Path):
+    with serving(tmp_path / "rank.gguf", "llama", pooling_type=4) as worker:
+        process = psutil.Process(worker.pid)
+        sizes = []
+        for _ in range(5):
+            with pytest.raises(InvalidRequest, match="ranks pairs of texts"):
+                embed(worker, "A cat")
+            sizes.append(process.memory_info().vms)
+        assert max(sizes) - sizes[0] < 1 << 20
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert"])
+@pytest.mark.parametrize("pooling_type", [0, 99, 2**32 - 1])
+def test_a_way_of_pooling_that_is_none_is_the_mean(architecture: str, pooling_type: int, tmp_path: Path):
+    with serving(tmp_path / "mean.gguf", architecture, pooling_type=1) as worker:
+        expected = embed(worker, "A cat sat on", "Paris")
+    with serving(tmp_path / "none.gguf", architecture, pooling_type=pooling_type) as worker:
+        assert np.allclose(embed(worker, "A cat sat on", "Paris"), expected, atol=1e-5)
+
+
+def test_no_memory_for_embeddings_is_not_the_requests_fault():
+    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=512, n_slots=1, n_threads=1))
+    process = psutil.Process(worker.pid)
+    unbounded = process.rlimit(psutil.RLIMIT_AS)
+    process.rlimit(psutil.RLIMIT_AS, (process.memory_info().vms + (4 << 20), unbounded[1]))
+    with pytest.raises(OutOfMemory, match="no memory") as refused:
+        embed(worker, "A cat")
+    assert refused.value.status == 507
+    process.rlimit(psutil.RLIMIT_AS, unbounded)
+    assert len(embed(worker, "A cat")) == 1
+    worker.stop()
+
+
+@pytest.mark.parametrize("setting", [{"rope_freq_base": 500.0}, {"rope_freq_scale": 0.25}])
+def test_embeddings_are_made_with_the_rotary_positions_of_the_settings(
+    worker: Worker, setting: dict[str, float]
+):
+    text = "A cat sat on a mat and looked at the sea. " * 3
+    turned = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=512, n_slots=1, n_threads=1, **setting))
+    assert (embed(turned, text) @ embed(worker, text).T).item() < 0.99
+    turned.stop()
+
+
+@pytest.mark.parametrize("bos", [0, 1])
+def test_a_text_that_is_cut_keeps_the_token_that_closes_it(bos: int, tmp_path: Path):
+    """Its state is the text's vector; some vocabularies have one token for the beginning and the end."""
+    path = tmp_path / "last.gguf"
+    header = {"context_length": 256, "pooling_type": 3}
+    write_random(
+        path,
+        "llama",
+        DEMO_MODEL_PATH,
+        header={
+            **{f"llama.{key}": value for key, value in header.items()},
+            "tokenizer.ggml.add_bos_token": False,
+            "tokenizer.ggml.add_eos_token": True,
+            "tokenizer.ggml.bos_token_id": bos,
+        },
+    )
+    model = LlamaModel(str(path))
+    tokens = list(model.tokenize("x " * 400, add_special=True))
+    assert tokens[-1] == model.eos
+    model.close()
+    worker = Worker.start(Load(str(path), n_ctx=256, n_slots=1, n_threads=1))
+    cut = np.frombuffer(vectors_of(worker, "x " * 400)[0], "<f4")
+    assert np.allclose(cut, embed(worker, [*tokens[:255], tokens[-1]])[0], atol=ROUNDING)
+    listed = np.frombuffer(vectors_of(worker, tokens)[0], "<f4")
+    assert np.allclose(listed, embed(worker, tokens[:256])[0], atol=ROUNDING)
+    assert not np.allclose(cut, listed, atol=0.01)
+    worker.stop()
+
+
+def vectors_of(worker: Worker, text: str | list[int]) -> list[bytes]:
+    event = worker.embed([text], truncate=True).get(timeout=30)
+    assert isinstance(event, Embedded)
+    return event.vectors

@@ -143,9 +143,17 @@ GENERATORS = ("mamba", "lfm2", "gemma3")
 
 
 def write_random(
-    path: Path, architecture: str, vocabulary: Path, seed: int = 0, added: dict[str, np.ndarray] | None = None
+    path: Path,
+    architecture: str,
+    vocabulary: Path,
+    seed: int = 0,
+    added: dict[str, np.ndarray] | None = None,
+    header: dict[str, int] | None = None,
 ) -> Path:
-    """Writes a GGUF of ``architecture`` with F32 weights; about 1 MB. ``added`` is added to tensors by name."""
+    """Writes a GGUF of ``architecture`` with F32 weights; about 1 MB.
+
+    ``added`` is added to tensors by name; ``header`` are numbers or truth values that its header says instead.
+    """
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, architecture)
     n_vocab = copy_vocabulary(gguf.GGUFReader(vocabulary), writer)
@@ -156,6 +164,12 @@ def write_random(
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(n_vocab)
     shapes = {"token_embd.weight": (n_vocab, WIDTH), **ARCHITECTURES[architecture](writer)}
+    header = header or {}
+    if "position_embd.weight" in shapes:
+        shapes["position_embd.weight"] = (header.get(f"{architecture}.context_length", N_CTX), WIDTH)
+    for key, value in header.items():
+        kind = gguf.GGUFValueType.BOOL if isinstance(value, bool) else gguf.GGUFValueType.UINT32
+        writer.add_key_value(key, value, kind)
     for name, shape in shapes.items():
         writer.add_tensor(name, _weights(name, shape, random) + (added or {}).get(name, np.float32(0)))
     writer.write_header_to_file()

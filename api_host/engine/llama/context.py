@@ -44,7 +44,8 @@ class LlamaContext:
 
     Args:
         model: stays alive as long as the context.
-        n_ctx: tokens a slot; ``n_slots`` sequences run at once.
+        n_ctx: tokens a slot; ``n_slots`` sequences run at once. llama.cpp makes its streams longer, a multiple of 256
+            cells, but a model with learned positions knows none there.
         n_batch: the most tokens in one decode.
         n_threads: threads of llama.cpp; on a CPU fewer as long as other processes take its cores.
         cache_type: type of the KV cache's values.
@@ -78,13 +79,12 @@ class LlamaContext:
         self.pointer = llama_cpp.llama_init_from_model(model.pointer, params)
         if not self.pointer:
             raise LoadError(" ".join(recent_errors) or "llama.cpp could not make a context")
-        self.model = model
-        self.n_slots = n_slots
-        self.n_ctx = int(llama_cpp.llama_n_ctx_seq(self.pointer))
+        n_cells = int(llama_cpp.llama_n_ctx_seq(self.pointer))
+        self.model, self.n_slots, self.n_ctx = model, n_slots, min(n_ctx, n_cells)
         self.n_batch = int(llama_cpp.llama_n_batch(self.pointer))
         self.can_trim = not model.is_recurrent
         self.copying = False
-        stream = self.n_ctx * model.kv_bytes_per_token(cache_type)
+        stream = n_cells * model.kv_bytes_per_token(cache_type)
         self.min_copied = GPU_COPIED if model.n_gpu_layers else _cpu_copied(stream, model.n_params, n_threads)
         self._memory = llama_cpp.llama_get_memory(self.pointer)
         self._n_swa = model.n_swa

@@ -13,10 +13,14 @@ import numpy as np
 from api_host.engine.backend import DecodeFailed
 from api_host.engine.llama.batch import TokenBatch
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
+from api_host.errors import InvalidRequest
 
 MAX_TOKENS = 2048
 MAX_TEXTS = 32
-_MEAN, _RANK = 1, 4
+_MEAN = llama_cpp.LLAMA_POOLING_TYPE_MEAN
+# As a header writes the ways that make one vector of a text: mean, CLS, last token.
+_POOLING = ("1", "2", "3")
+_RANK = "4"
 
 
 class LlamaEmbedder:
@@ -25,31 +29,38 @@ class LlamaEmbedder:
     Args:
         model: stays alive as long as the embedder.
         n_threads: threads of llama.cpp.
+        rope_freq_base: of the rotary positions; None is the model's own. ``rope_freq_scale`` likewise.
 
     ``n_ctx`` is the longest text and the largest batch, in tokens: what the model was trained for, at most 2048.
 
     Raises:
-        LoadError: no memory, or a model that ranks instead of embedding.
+        InvalidRequest: the model ranks instead of embedding. LoadError: no memory.
     """
 
-    def __init__(self, model: LlamaModel, n_threads: int) -> None:
+    def __init__(
+        self,
+        model: LlamaModel,
+        n_threads: int,
+        rope_freq_base: float | None = None,
+        rope_freq_scale: float | None = None,
+    ) -> None:
         params = llama_cpp.llama_context_default_params()
+        params.pooling_type = _pooling_type(model)
         self.n_ctx = min(MAX_TOKENS, model.n_ctx_train or MAX_TOKENS)
-        # Without a causal mask a text must be read in one piece, so the three sizes are one.
-        params.n_ctx = params.n_batch = params.n_ubatch = self.n_ctx
+        # Without a causal mask a text must be read in one piece, so the three sizes are one. llama.cpp plans its memory
+        # with as many tokens in each sequence, and does not survive a size where that leaves a rest.
+        params.n_ctx = params.n_batch = params.n_ubatch = -(-self.n_ctx // MAX_TEXTS) * MAX_TEXTS
         params.n_seq_max = MAX_TEXTS
         params.n_threads = params.n_threads_batch = n_threads
         params.kv_unified = True
         params.embeddings = True
         params.no_perf = True
-        if not int(model.metadata.get(f"{model.architecture}.pooling_type", "0") or 0):
-            params.pooling_type = _MEAN
+        params.rope_freq_base = rope_freq_base or 0.0
+        params.rope_freq_scale = rope_freq_scale or 0.0
         recent_errors.clear()
         self._context = llama_cpp.llama_init_from_model(model.pointer, params)
         if not self._context:
             raise LoadError(" ".join(recent_errors) or "llama.cpp could not make a context for embeddings")
-        if llama_cpp.llama_pooling_type(self._context) == _RANK:
-            raise LoadError("this model ranks pairs of texts; it makes no embeddings")
         self._width = llama_cpp.llama_model_n_embd_out(model.pointer)
         self._batch = TokenBatch(self.n_ctx, self.n_ctx)
 
@@ -80,3 +91,11 @@ class LlamaEmbedder:
         if self._context:
             llama_cpp.llama_free(self._context)
             self._context = None
+
+
+def _pooling_type(model: LlamaModel) -> int:
+    """As the header says, or the mean where that is no way to make one vector of a text."""
+    named = model.metadata.get(f"{model.architecture}.pooling_type")
+    if named == _RANK:
+        raise InvalidRequest("model: it cannot embed: this model ranks pairs of texts; ask another model")
+    return int(named) if named in _POOLING else _MEAN

@@ -16,7 +16,7 @@ import llama_cpp
 import numpy as np
 
 from api_host.engine.bans import Ban, MinTokens, NoBadWords, NoRepeatNgrams
-from api_host.engine.drawing import draw, kept, likeliest, top_logprobs
+from api_host.engine.drawing import COLDEST, above_share, draw, kept, likeliest, top_logprobs
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.grammar import Grammar
 from api_host.engine.llama.json_schema import HeldToSchema
@@ -24,6 +24,9 @@ from api_host.engine.llama.model import LlamaModel
 from api_host.engine.penalties import Penalties
 from api_host.errors import InvalidRequest
 from api_host.generation import SamplingParams
+
+# Beside a probability of 0 llama.cpp's typical sampling finds no entropy: it gets none below this share of the highest.
+IMPOSSIBLE = 1e-30
 
 
 class LlamaSampler:
@@ -113,6 +116,8 @@ class LlamaSampler:
             index = draw(found, params.temperature, self._random.random())
             return index if ids is None else int(ids[index])
         ids = likeliest(logits, params.top_k) if params.top_k and not params.mirostat else None
+        if params.typical_p < 1 and not params.mirostat:
+            ids = above_share(logits, IMPOSSIBLE, ids)
         # None are found where logits are no numbers, and a chain takes anything but none.
         self._candidates.fill(logits, ids if ids is not None and len(ids) else None)
         llama_cpp.llama_sampler_apply(self._chain, self._candidates.struct)
@@ -142,8 +147,9 @@ def _chain(params: SamplingParams, n_vocab: int, seed: int) -> Any:
     chain = llama_cpp.llama_sampler_chain_init(chain_params)
     add = functools.partial(llama_cpp.llama_sampler_chain_add, chain)
     tau, eta = params.mirostat_tau, params.mirostat_eta
+    temperature = params.temperature if params.temperature >= COLDEST else 0.0
     if params.mirostat:
-        add(llama_cpp.llama_sampler_init_temp(params.temperature))
+        add(llama_cpp.llama_sampler_init_temp(temperature))
         if params.mirostat == 1:
             add(llama_cpp.llama_sampler_init_mirostat(n_vocab, seed, tau, eta, 100))
         else:
@@ -157,7 +163,7 @@ def _chain(params: SamplingParams, n_vocab: int, seed: int) -> Any:
         add(llama_cpp.llama_sampler_init_top_p(params.top_p, 1))
     if params.min_p > 0:
         add(llama_cpp.llama_sampler_init_min_p(params.min_p, 1))
-    add(llama_cpp.llama_sampler_init_temp(params.temperature))
+    add(llama_cpp.llama_sampler_init_temp(temperature))
     add(llama_cpp.llama_sampler_init_dist(seed))
     return chain
 
