@@ -81,7 +81,10 @@ class Residents:
 
     def detach(self, model: LoadedModel) -> None:
         """Takes a model from its entry, with the lock held; until ``end`` has ended it, it still takes memory."""
-        self.entries[model.name].model = None
+        # Not by its name: that may be forgotten by now, and another one lead to the entry.
+        for entry in self.each():
+            if entry.model is model:
+                entry.model = None
         self._ending.append(model)
 
     def end(self, model: LoadedModel) -> None:
