@@ -193,7 +193,7 @@ class ModelPool:
                 return
 
     def _begin_load(self, entry: ModelEntry, options: LoadOptions) -> None:
-        draft = self._drafts.get(entry.name)
+        draft = next((ref for name, ref in self._drafts.items() if self._entries.get(name) is entry), None)
         loading = Loading(entry.ref, entry.target(options), self._config, self._on_downloaded, draft)
         entry.loading = loading
         entry.error = None
