@@ -22,6 +22,7 @@ from api_host.engine.lookup import MOST_GUESSED
 from api_host.engine.messages import Load, ModelInfo
 from api_host.engine.placing import header_of, place, shape_of, used_gpus
 from api_host.errors import ModelLoadFailed, OutOfMemory, without_paths
+from api_host.free_memory import free_memory
 from api_host.gguf_header import architecture_number, file_size
 
 CPU_BATCH, GPU_BATCH = 512, 2048
@@ -174,7 +175,7 @@ def _unused_draft(load: Load, target: LlamaContext, draft: LlamaDraft | None) ->
 
 def _too_large(reason: str, shape: memory.Shape, placement: memory.Placement) -> OutOfMemory:
     needed = shape.size(placement.n_ctx * placement.n_slots)
-    free = psutil.virtual_memory().available
+    free = free_memory()
     return OutOfMemory(
         f"no memory for the model with a context of {placement.n_ctx} tokens and {placement.n_slots} sequences "
         f"({reason}); ask for a shorter ctx_length or fewer parallel sequences",
@@ -187,7 +188,7 @@ def _prefix_memory(load: Load) -> int:
     """As much as asked, or a tenth of what is still free, at most 2 GiB."""
     if load.prefix_memory is not None:
         return load.prefix_memory
-    return min(MOST_PREFIX_MEMORY, psutil.virtual_memory().available // 10)
+    return min(MOST_PREFIX_MEMORY, free_memory() // 10)
 
 
 def _n_threads(load: Load, path: str) -> int:

@@ -139,7 +139,12 @@ def test_free_vram_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.M
     assert Memory("auto", tensor_split=[1.0, 0.0, 1.0]).gpu_free() == 0
     assert Memory("auto", main_gpu=7).gpu_free() == 0
     room = memory.room(
-        [Holder(100, on_gpu=True), Holder(7, on_gpu=True, pid=1), Holder(9, on_gpu=False)], 1000
+        [
+            Holder(100, on_gpu=True, pid=2, is_loading=True),
+            Holder(7, on_gpu=True, pid=1),
+            Holder(9, on_gpu=False),
+        ],
+        1000,
     )
     assert (room.free, room.capacity) == (900, None)
     program.write_text("#!/bin/sh\necho broken driver; exit 9\n")

@@ -15,6 +15,7 @@ from typing import Literal
 
 import psutil
 
+from api_host.free_memory import free_memory
 from api_host.gguf_header import (
     CacheType,
     NotGguf,
@@ -36,11 +37,12 @@ _NVIDIA_SMI_TIMEOUT_S = 10
 
 @dataclass
 class Holder:
-    """Something that takes memory: ``need`` in bytes; ``pid`` None while it has taken nothing yet."""
+    """Something that takes memory: ``need`` in bytes; ``pid`` None while it has no process; is it on its way still?"""
 
     need: int
     on_gpu: bool
     pid: int | None = None
+    is_loading: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Memory:
 
     Args:
         budget: bytes that all models together may take, whichever device they are on; "auto" is what is free:
-            available RAM for those on the CPU, free VRAM as nvidia-smi tells it for those on a GPU.
+            free memory for those on the CPU, free VRAM as nvidia-smi tells it for those on a GPU.
         main_gpu: the only GPU that models go on.
         tensor_split: each GPU's share of them.
     """
@@ -150,9 +152,10 @@ class Memory:
         if self._budget != "auto":
             return Room(self._budget - sum(holder.need for holder in holders), self._budget)
         if gpu_free is not None:
-            coming = sum(holder.need for holder in holders if holder.on_gpu and holder.pid is None)
+            # How much of it a model on its way has taken there already, nobody tells.
+            coming = sum(holder.need for holder in holders if holder.on_gpu and holder.is_loading)
             return Room(gpu_free - coming, None)
-        available = psutil.virtual_memory().available - _HOST_RESERVE
+        available = free_memory() - _HOST_RESERVE
         taken = [_private_bytes(holder.pid) for holder in holders]
         still_to_come = sum(
             max(0, holder.need - mine)
