@@ -102,6 +102,22 @@ def test_a_file_that_is_no_gguf_is_reckoned_by_its_size(tmp_path: Path, content:
     assert estimate_need(path, 4096, 4).wanted == int(len(content) * 1.1)
 
 
+def test_figures_that_are_no_numbers_count_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "odd.gguf"
+    writer = GGUFWriter(path, "toy")
+    writer.add_float32("toy.context_length", float("inf"))
+    writer.add_float32("toy.block_count", float("nan"))
+    writer.add_array("toy.attention.head_count_kv", [float("nan"), float("inf"), 2.0])
+    writer.add_string("toy.attention.head_count", "eight")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert read_header(path)["toy.attention.head_count_kv"] == [0, 0, 2]
+    assert estimate_need(path, 4096, 4).wanted == int(file_size(path) * 1.1)
+    path.write_bytes(gguf(context_length=2**31, **TOY))
+    assert estimate_need(path, 4096, 1).wanted == int(file_size(path) * 1.1) + 4096 * TOY_KV
+
+
 def test_the_parts_of_a_split_model_count_together(tmp_path: Path) -> None:
     for part in (1, 2, 3):
         (tmp_path / f"m-0000{part}-of-00003.gguf").write_bytes(bytes(100))
