@@ -144,9 +144,10 @@ def test_what_a_process_has_taken_already_is_not_counted_twice() -> None:
 
 def test_free_vram_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 15000\necho 5000\necho 800\n")
+    program.write_text("#!/bin/sh\necho 0, GPU-aa-1, 15000\necho 1, GPU-bb-2, 5000\necho 2, GPU-cc-3, 800\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     memory = Memory("auto")
     # Each GPU keeps something for buffers and the driver; one with less than that has no room.
     assert memory.gpu_free() == (15_000 - 900 + 5_000 - 900) * MB
@@ -165,6 +166,32 @@ def test_free_vram_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.M
     assert (room.free, room.capacity) == (900, None)
     program.write_text("#!/bin/sh\necho broken driver; exit 9\n")
     assert memory.gpu_free() is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "free", "second"),
+    [
+        ("0", 15_000 - 900, 0),
+        ("1,0", 5_000 - 900 + 15_000 - 900, 15_000 - 900),
+        ("GPU-bb, 0", 5_000 - 900 + 15_000 - 900, 15_000 - 900),
+        ("1,-1,0", 5_000 - 900, 0),
+        ("", None, None),
+        ("-1", None, None),
+        ("MIG-aa", None, None),
+    ],
+)
+def test_only_gpus_that_a_worker_will_see_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, free: int | None, second: int | None
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 0, GPU-aa-1, 15000\necho 1, GPU-bb-2, 5000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert Memory("auto").gpu_free() == (None if free is None else free * MB)
+    assert Memory("auto", main_gpu=1).gpu_free() == (None if second is None else second * MB)
+    program.write_text("#!/bin/sh\necho No devices were found\n")
+    assert Memory("auto").gpu_free() is None
 
 
 def loaded(need: int, last_used: float) -> LoadedModel:
