@@ -38,7 +38,8 @@ _NVIDIA_SMI_TIMEOUT_S = 10
 
 @dataclass
 class Holder:
-    """Something that takes memory: ``need`` in bytes; ``pid`` None while it has no process; is it on its way still?"""
+    """Something that takes memory: ``need`` in bytes; ``pid`` None while it has no process; ``is_loading`` while it
+    may still take more of what it needs."""
 
     need: int
     on_gpu: bool
