@@ -33,7 +33,9 @@ Knows nothing of Flask: a dialect turns an error into its own shape.
 
 from __future__ import annotations
 
+import os
 import re
+from pathlib import Path
 from typing import Any
 
 
@@ -211,6 +213,12 @@ def from_code(code: str, message: str, details: dict[str, Any]) -> ApiHostError:
     return error
 
 
-def without_paths(text: str) -> str:
-    """The text with absolute paths cut down to their last part: what a client may see."""
+def without_paths(text: str, *known: Path) -> str:
+    """The text with absolute paths cut down to their last part: what a client may see.
+
+    Args:
+        known: folders that the text may name. Their names may have spaces, at which an unknown path would seem to end.
+    """
+    for folder in sorted(known, key=lambda folder: len(str(folder)), reverse=True):
+        text = text.replace(f"{folder}{os.sep}", "")
     return re.sub(r"(?<![\w.:/])/(?:[^/\s'\":]+/)+", "", text)

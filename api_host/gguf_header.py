@@ -6,6 +6,7 @@ Knows nothing of vocabularies or of the tensors' bytes. The format is ggml's doc
 from __future__ import annotations
 
 import math
+import os
 import re
 import struct
 from dataclasses import dataclass
@@ -32,6 +33,18 @@ _MAX_DIMENSIONS = 8
 
 Value = int | float | str | list[int]
 CacheType = Literal["f16", "q8_0", "q4_0"]
+# Those that llama.cpp makes no memory of a sequence for (llama-model.cpp, create_memory): they read texts as a whole.
+_WITHOUT_KV_CACHE = {
+    "bert",
+    "jina-bert-v2",
+    "jina-bert-v3",
+    "nomic-bert",
+    "nomic-bert-moe",
+    "neo-bert",
+    "eurobert",
+    "modern-bert",
+    "gemma-embedding",
+}
 # Bytes of one value of the KV cache; quantised ones share a scale of 2 bytes in blocks of 32.
 _KV_VALUE_BYTES: dict[CacheType, float] = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 _FIRST_PART = re.compile(r"(.*)-00001-of-(\d{5})\.gguf")
@@ -90,8 +103,8 @@ def read_metadata(path: Path) -> Metadata:
                     _skip(file, kind)
                 else:
                     value = _value(file, kind)
-                    assert isinstance(value, (int, float, str)), "only arrays have other values"
-                    values[key] = value
+                    if isinstance(value, (int, float, str)):
+                        values[key] = value
             return Metadata(values, sum(_tensor_size(file) for _ in range(n_tensors)))
         except struct.error as error:
             raise NotGguf(f"{path.name} ends inside its header") from error
@@ -111,7 +124,10 @@ def _skip(file: BinaryIO, kind: int) -> None:
         return
     kind, count = int(_number(file, "<I")), int(_number(file, "<Q"))
     if kind in _SCALARS:
-        file.seek(count * struct.calcsize(_SCALARS[kind]), 1)
+        n_bytes = count * struct.calcsize(_SCALARS[kind])
+        if n_bytes > os.fstat(file.fileno()).st_size:
+            raise NotGguf(f"an array of {n_bytes} bytes in the header, more than the file has")
+        file.seek(n_bytes, 1)
         return
     if kind != _STRING:
         raise NotGguf("an array in the header that holds neither numbers nor texts")
@@ -147,13 +163,15 @@ def _text(file: BinaryIO) -> str:
 
 
 def _value(file: BinaryIO, kind: int) -> Value | None:
+    """The next value; None for texts in an array, and for infinity and NaN, which neither JSON nor a sum knows."""
     if kind == _STRING:
         return _text(file)
     if kind == _ARRAY:
         return _array(file)
     if kind not in _SCALARS:
         raise NotGguf(f"unknown value type {kind} in the header")
-    return _number(file, _SCALARS[kind])
+    number = _number(file, _SCALARS[kind])
+    return number if math.isfinite(number) else None
 
 
 def _array(file: BinaryIO) -> list[int] | None:
@@ -164,25 +182,46 @@ def _array(file: BinaryIO) -> list[int] | None:
         return None
     if kind not in _SCALARS or count > _MAX_ITEMS:
         raise NotGguf("an array in the header that is no list of numbers")
-    return [int(_number(file, _SCALARS[kind])) for _ in range(count)]
+    return [_whole(_number(file, _SCALARS[kind])) for _ in range(count)]
+
+
+def _whole(value: object) -> int:
+    """A number of a header as a count of something; 0 for what is none."""
+    return max(0, int(value)) if isinstance(value, (int, float)) and math.isfinite(value) else 0
 
 
 def architecture_number(header: dict[str, Value], key: str) -> int:
     """A number of the model's architecture; 0 where there is none, or one for each layer."""
+    return _whole(header.get(f"{header.get('general.architecture')}.{key}"))
+
+
+def _each_layers(header: dict[str, Value], key: str, n_layer: int) -> list[int] | None:
+    """A number of the architecture for each layer, which a header tells once or in a list; None where it does not."""
     value = header.get(f"{header.get('general.architecture')}.{key}")
-    return int(value) if isinstance(value, (int, float)) else 0
+    if value is None:
+        return None
+    return [_whole(item) for item in value] if isinstance(value, list) else [_whole(value)] * n_layer
 
 
 def kv_bytes_per_token(header: dict[str, Value], cache_type: CacheType = "f16") -> int:
-    """Bytes of one token's keys and values over all layers; layers without attention count 0."""
-    n_layer = architecture_number(header, "block_count")
-    n_head = architecture_number(header, "attention.head_count") or 1
-    head = architecture_number(header, "embedding_length") // n_head
+    """Bytes of one token's keys and values over all layers, as llama.cpp reads the header; layers without attention
+    count 0, and so does what is no number.
+
+    Layers with a sliding window count like others, though llama.cpp keeps no more than the window of them.
+    """
+    if header.get("general.architecture") in _WITHOUT_KV_CACHE:
+        return 0
+    # No model has more; a number from a broken file must not become a list as long.
+    n_layer = min(architecture_number(header, "block_count"), _MAX_ITEMS)
+    heads = _each_layers(header, "attention.head_count", n_layer)
+    if not heads or not heads[0]:
+        return 0
+    head = architecture_number(header, "embedding_length") // heads[0]
     key_length = architecture_number(header, "attention.key_length") or head
     value_length = architecture_number(header, "attention.value_length") or head
-    heads = header.get(f"{header.get('general.architecture')}.attention.head_count_kv", n_head)
-    n_head_kv = sum(heads) if isinstance(heads, list) else int(heads) * n_layer
-    return int(n_head_kv * (key_length + value_length) * _KV_VALUE_BYTES[cache_type])
+    heads_kv = _each_layers(header, "attention.head_count_kv", n_layer)
+    n_heads_kv = sum(heads if heads_kv is None else heads_kv)
+    return int(n_heads_kv * (key_length + value_length) * _KV_VALUE_BYTES[cache_type])
 
 
 def file_size(path: Path) -> int:

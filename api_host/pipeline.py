@@ -123,12 +123,15 @@ class Pipeline:
         Raises:
             InvalidRequest, ModelFileNotFound: no such model here. ModelBusy: it is in use.
         """
-        self._pool.unload(parse_reference(model).name)
+        ref = parse_reference(model)
+        self._pool.unload(ref.name, self._pool.source.locate(ref))
 
     def models(self) -> list[dict[str, Any]]:
         """The models of ``GET /api/models``: those asked for, the default, the demo, and those on this disk."""
-        found = {entry["name"]: entry for entry in self._pool.entries()}
-        for cached in self._list_cached():
+        on_disk = self._list_cached()
+        files = {cached.name: cached.path.resolve() for cached in on_disk}
+        found = {entry["name"]: entry for entry in self._pool.entries(files)}
+        for cached in on_disk:
             found.setdefault(cached.name, unseen(cached.name, cached.size))
         for name in (self.default_model, DEMO):
             if name is not None:

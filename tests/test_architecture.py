@@ -24,6 +24,7 @@ EVERYBODY_MAY_IMPORT = {
     "api_host.config_file",
     "api_host.llm_api_config",
     "api_host.errors",
+    "api_host.free_memory",
     "api_host.gguf_header",
     "api_host.gpu_shares",
     "api_host.gpus",

@@ -115,6 +115,7 @@ def test_a_preset_fits_by_the_hosts_own_arithmetic(row: str) -> None:
     header: dict[str, gguf_header.Value] = {
         "general.architecture": "any",
         "any.block_count": int(layers),
+        "any.attention.head_count": 32,
         "any.attention.head_count_kv": n_heads,
         "any.attention.key_length": size,
         "any.attention.value_length": size,

@@ -175,6 +175,7 @@ def test_what_fits_where_is_the_hosts_own_arithmetic(row: list[str]) -> None:
     metadata: dict[str, gguf_header.Value] = {
         "general.architecture": "llama",
         "llama.block_count": int(layers),
+        "llama.attention.head_count": 32,
         "llama.attention.head_count_kv": n_heads,
         "llama.attention.key_length": size,
         "llama.attention.value_length": size,

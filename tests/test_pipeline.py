@@ -32,6 +32,7 @@ from api_host.generation import (
     Vectors,
     Waiting,
 )
+from api_host.models.reference import parse_reference
 from api_host.pipeline import Pipeline
 from tests.fakes.house import ANSWER, A, B, House
 
@@ -243,6 +244,27 @@ def test_models_lists_what_was_asked_for_what_is_on_the_disk_the_default_and_the
     assert models["o/disk/d.gguf"]["size"] == 77
     assert models[B]["n_ctx"] == 4096
     assert len({frozenset(model) for model in models.values()}) == 1  # the same keys for all
+
+
+def test_a_file_that_was_loaded_under_a_short_name_is_loaded_under_its_own_too(house: House) -> None:
+    file, own, short = house.source.folder / "d.gguf", "o/disk/d.gguf", "o/disk"
+    file.write_bytes(bytes(77))
+    for name in (own, short):
+        house.source._path(parse_reference(name)).symlink_to(file)
+
+    def statuses() -> list[str]:
+        models = {model["name"]: model["status"] for model in house.pipeline.models()}
+        return [models[own], models[short]]
+
+    list(house.ask(short))
+    assert statuses() == ["loaded", "loaded"]
+    house.pipeline.unload(own)
+    assert house.workers.started[0].stopped.is_set()
+    list(house.ask(own))
+    assert statuses() == ["loaded", "loaded"]
+    house.pipeline.unload(short)
+    assert house.workers.started[1].stopped.is_set()
+    assert statuses() == ["unloaded", "unloaded"]
 
 
 def test_unloading_takes_any_spelling_of_a_model(house: House) -> None:

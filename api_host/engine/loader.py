@@ -22,13 +22,19 @@ from api_host.engine.lookup import MOST_GUESSED
 from api_host.engine.messages import Load, ModelInfo
 from api_host.engine.placing import header_of, place, shape_of, used_gpus
 from api_host.errors import ModelLoadFailed, OutOfMemory, without_paths
+from api_host.free_memory import free_memory
 from api_host.gguf_header import architecture_number, file_size
 
 CPU_BATCH, GPU_BATCH = 512, 2048
 ONE_THREAD_BYTES = 32 * 1024**2
 MOST_PREFIX_MEMORY = 2 * 1024**3
-# How llama.cpp's lines about a failed load speak of memory.
-_OF_MEMORY = re.compile("alloc|memory|buffer", re.IGNORECASE)
+# How llama.cpp's lines about a failed load speak of memory; what it cannot allocate while it reads a header is a number
+# of a broken file.
+_OF_MEMORY = re.compile(
+    r"(?<!while )\b(allocat|cudaMalloc|failed to reserve)|bad_alloc|out ?of ?(device ?|host ?)?memory",
+    re.IGNORECASE,
+)
+_PART = r"(-\d{5}-of-\d{5})?\.gguf"
 
 
 @dataclass
@@ -79,8 +85,8 @@ def _load_placed(
         try:
             return *_load(load, placement), placement
         except LoadError as error:
-            reason = without_paths(str(error))
-            if _OF_MEMORY.search(reason) is None:
+            reason = _reason(error, load)
+            if not speaks_of_memory(reason, load.path):
                 name = Path(load.path).name
                 raise ModelLoadFailed(f"llama.cpp cannot load {name}: {reason}") from error
             if placement.n_gpu_layers == 0 or load.n_gpu_layers is not None:
@@ -96,7 +102,7 @@ def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaCon
     context: LlamaContext | None = None
     try:
         if model.has_encoder:
-            raise ModelLoadFailed("this is an encoder-decoder model; only decoder models can be served")
+            raise ModelLoadFailed("models with an encoder, as T5 has, cannot be served; choose another model")
         context = LlamaContext(
             model,
             placement.n_ctx,
@@ -115,6 +121,20 @@ def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaCon
         model.close()
         raise
     return model, context, draft
+
+
+def _reason(error: LoadError, load: Load) -> str:
+    """What llama.cpp says, without the folders of the host."""
+    return without_paths(
+        str(error), *(Path(path).parent for path in (load.path, load.draft_model) if path is not None)
+    )
+
+
+def speaks_of_memory(reason: str, path: str) -> bool:
+    """Whether llama.cpp's reason is a lack of memory; the name of the file at ``path``, which is in it, may be any."""
+    stem = re.sub(f"{_PART}$", "", Path(path).name, flags=re.IGNORECASE)
+    own_words = re.sub(f"{re.escape(stem)}{_PART}", "", reason, flags=re.IGNORECASE)
+    return _OF_MEMORY.search(own_words) is not None
 
 
 def _use_mmap(load: Load, placement: memory.Placement) -> bool:
@@ -139,11 +159,16 @@ def _load_draft(load: Load, placement: memory.Placement, target: LlamaContext) -
         n_gpu_layers = -1 if placement.n_gpu_layers else 0
         model = LlamaModel(load.draft_model, load, n_gpu_layers, _use_mmap(load, placement))
     except LoadError as error:
-        reason = without_paths(str(error))
-        if _OF_MEMORY.search(reason) is not None:
+        reason = _reason(error, load)
+        if speaks_of_memory(reason, load.draft_model):
             raise
         raise ModelLoadFailed(f"llama.cpp cannot load the draft model {name}: {reason}") from error
     try:
+        if model.has_encoder:
+            raise ModelLoadFailed(
+                f"the draft model {name} has an encoder, as T5 has, and cannot guess; set draft_model to another, or "
+                "leave it out"
+            )
         if not same_vocabulary(target.model, model):
             raise ModelLoadFailed(
                 f"the draft model {name} has another vocabulary than {Path(load.path).name}; set draft_model to a "
@@ -174,7 +199,7 @@ def _unused_draft(load: Load, target: LlamaContext, draft: LlamaDraft | None) ->
 
 def _too_large(reason: str, shape: memory.Shape, placement: memory.Placement) -> OutOfMemory:
     needed = shape.size(placement.n_ctx * placement.n_slots)
-    free = psutil.virtual_memory().available
+    free = free_memory()
     return OutOfMemory(
         f"no memory for the model with a context of {placement.n_ctx} tokens and {placement.n_slots} sequences "
         f"({reason}); ask for a shorter ctx_length or fewer parallel sequences",
@@ -187,7 +212,7 @@ def _prefix_memory(load: Load) -> int:
     """As much as asked, or a tenth of what is still free, at most 2 GiB."""
     if load.prefix_memory is not None:
         return load.prefix_memory
-    return min(MOST_PREFIX_MEMORY, psutil.virtual_memory().available // 10)
+    return min(MOST_PREFIX_MEMORY, free_memory() // 10)
 
 
 def _n_threads(load: Load, path: str) -> int:

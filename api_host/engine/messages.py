@@ -18,6 +18,8 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 # Of a larger buffer each receive would have the system map and unmap memory.
 RECEIVE_BYTES = 64 * 1024
 _LENGTH = struct.Struct(">I")
+# A worker's line on stderr between what is said of the load and what is said of requests.
+LOADED_LINE = "--- the model is loaded ---"
 
 
 # Host to worker.

@@ -10,11 +10,10 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import psutil
-
 from api_host.engine import memory
 from api_host.engine.llama.devices import Device, gpu_devices, supports_gpu, used_devices
 from api_host.engine.messages import Load
+from api_host.free_memory import free_memory
 from api_host.gguf_header import (
     NotGguf,
     Value,
@@ -44,7 +43,7 @@ def place(load: Load, shape: memory.Shape, n_ctx: int, used: list[Device]) -> me
     Raises:
         OutOfMemory: it does not fit.
     """
-    host_free = psutil.virtual_memory().available
+    host_free = free_memory()
     if not used:
         placed, why = None, _unused_gpu(load)
     else:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from api_host import errors
 from api_host.engine.messages import (
+    LOADED_LINE,
     RECEIVE_BYTES,
     Cancel,
     Embed,
@@ -47,6 +48,7 @@ from api_host.sending import send_all
 log = logging.getLogger(__name__)
 
 STDERR_LINES = 30
+_PACKAGE_PARENT = Path(__file__).resolve().parents[2]
 # How long llama.cpp's threads spin for each other: a little longer than what happens between two decodes takes.
 # libgomp's default is 30 times as long, so that threads without a core could not be told from busy ones (threads.py).
 _PATIENCE = {"GOMP_SPINCOUNT": "10000"}
@@ -69,6 +71,8 @@ class Worker:
         self._outcome: Loaded | LoadFailed | None = None
         self._settled = threading.Event()
         self._stderr: deque[str] = deque(maxlen=STDERR_LINES)
+        files = [load.path, *([load.draft_model] if load.draft_model is not None else [])]
+        self._folders = {Path(sys.prefix), _PACKAGE_PARENT, *(Path(file).parent for file in files)}
         self._sock, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -144,6 +148,7 @@ class Worker:
             WorkerDied: the process has ended.
             InvalidRequest: a number that no message can carry.
         """
+        self._folders = {*self._folders, *(Path(path).parent for path, _ in adapters or ())}
         return self._request(lambda id: Generate(id, request, n_ctx, count_only, adapters or []))
 
     def embed(self, texts: list[str | list[int]], *, truncate: bool = False) -> RequestStream:
@@ -186,14 +191,14 @@ class Worker:
                 thread.join()
 
     def death(self) -> WorkerDied:
-        """How the process ended, with the end of what it printed (paths cut)."""
+        """How the process ended, with the end of what it printed (paths cut) since its model was loaded, if it was."""
         code = self._process.poll()
         how = "ended unexpectedly"
         if code is not None and code < 0:
             how = f"was killed by {signal.Signals(-code).name}"
         elif code:
             how = f"ended with exit code {code}"
-        lines = [without_paths(line) for line in self._stderr]
+        lines = [without_paths(line, *self._folders) for line in self._stderr]
         said = f"; it printed last: {' / '.join(lines[-3:])}" if lines else ""
         return WorkerDied(
             f"the model's process {how}{said}. The next request starts a new one",
@@ -260,15 +265,17 @@ class Worker:
         with self._process.stderr as pipe:
             for line in pipe:
                 text = line.decode("utf-8", "replace").rstrip()
-                if text:
+                if text == LOADED_LINE:
+                    # What is said of a load that went well is no reason for an end long after it.
+                    self._stderr.clear()
+                elif text:
                     self._stderr.append(text)
                     log.debug("worker %s: %s", self.pid, text)
 
 
 def _environment() -> dict[str, str]:
     """The worker finds this package wherever the host found it, and nothing in the current folder shadows it."""
-    package_parent = str(Path(__file__).resolve().parents[2])
-    paths = [package_parent, *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(_PACKAGE_PARENT), *filter(None, [os.environ.get("PYTHONPATH")])]
     secrets = ("API_HOST_TOKEN", "API_HOST_HUB_TOKEN", "HF_TOKEN")
     kept = {name: value for name, value in os.environ.items() if name not in secrets}
     # Without GGML_NO_BACKTRACE an abort runs a debugger for seconds and buries its reason.

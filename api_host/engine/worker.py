@@ -18,6 +18,7 @@ import time
 from api_host.engine.engine import Engine
 from api_host.engine.loader import load_model
 from api_host.engine.messages import (
+    LOADED_LINE,
     RECEIVE_BYTES,
     FrameReader,
     Load,
@@ -76,6 +77,7 @@ def serve(sock: socket.socket) -> None:
         send(sock, LoadFailed(error.code, error.message, error.details))
         return
     engine = Engine(loaded, first)
+    print(LOADED_LINE, file=sys.stderr, flush=True)
     send(sock, Loaded(loaded.info))
     # What is there by now stays: the collector need not look at it again.
     gc.freeze()

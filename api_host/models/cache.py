@@ -14,6 +14,8 @@ holds many models, so files are removed one by one here.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -51,16 +53,11 @@ class ModelCache:
         self.folder = (self.models_dir or Path(HF_HUB_CACHE)).absolute()
 
     def list(self) -> list[CachedModel]:
-        """All complete models, sorted by name; a split one is one entry."""
+        """All complete models, sorted by name; a split one is one entry. What goes meanwhile is left out."""
         found = [
-            self._entry(f"{repo_id}/{name}", [files[part] for part in split_parts(name)])
-            for repo_id, files in self._repositories()
-            for name in models_among(files)
+            model for repo_id, files in self._repositories() for model in self._entries(f"{repo_id}/", files)
         ]
-        local = self.local_files()
-        found += [
-            self._entry(name, [local[part] for part in split_parts(name)]) for name in models_among(local)
-        ]
+        found += self._entries("", self.local_files())
         return sorted(found, key=lambda model: model.name)
 
     def find(self, ref: ModelRef) -> Path | None:
@@ -88,7 +85,7 @@ class ModelCache:
             return {}
         return {
             path.relative_to(self.folder).as_posix(): path
-            for path in self.folder.rglob("*.[gG][gG][uU][fF]")
+            for path in _ggufs(self.folder)
             if self._is_local(path)
         }
 
@@ -139,14 +136,19 @@ class ModelCache:
         for snapshot in _snapshots(repository):
             here = {
                 path.relative_to(snapshot).as_posix(): path
-                for path in sorted(snapshot.rglob("*.[gG][gG][uU][fF]"))
-                if path.is_file() and not mark_of(blob_of(path)).exists()
+                for path in sorted(_ggufs(snapshot))
+                if _is_whole(path)
             }
             # llama.cpp looks for the parts of a split file beside the first one: they count within one snapshot.
             for name, path in here.items():
                 if here.keys() >= set(split_parts(name)):
                     files.setdefault(name, path)
         return files
+
+    def _entries(self, before: str, files: dict[str, Path]) -> Iterator[CachedModel]:
+        for name in models_among(files):
+            with contextlib.suppress(FileNotFoundError):
+                yield self._entry(f"{before}{name}", [files[part] for part in split_parts(name)])
 
     def _entry(self, name: str, parts: Sequence[Path]) -> CachedModel:
         facts = [part.stat() for part in parts]
@@ -188,13 +190,30 @@ def mark_of(blob: Path) -> Path:
     return blob.with_name(blob.name + UNVERIFIED)
 
 
+def _ggufs(folder: Path) -> list[Path]:
+    """What is named as a GGUF below a folder. Unlike rglob, a walk goes on when a folder in it goes."""
+    walk = os.walk(folder)
+    return [Path(here, name) for here, _, names in walk for name in names if name.lower().endswith(".gguf")]
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file of a snapshot is there, and its checksum compared."""
+    try:
+        return path.is_file() and not mark_of(blob_of(path)).exists()
+    except FileNotFoundError:
+        return False
+
+
 def _snapshots(repository: Path) -> list[Path]:
-    """The revisions in a repository's folder: the one that main is at first, then the latest."""
+    """The revisions in a repository's folder: the one that main is at first, then the latest; none of one that goes."""
     folder = repository / "snapshots"
     main = repository / "refs" / "main"
-    head = main.read_text().strip() if main.is_file() else ""
-    snapshots = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
-    return sorted(snapshots, key=lambda path: (path.name != head, -path.stat().st_mtime))
+    try:
+        head = main.read_text().strip() if main.is_file() else ""
+        snapshots = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
+        return sorted(snapshots, key=lambda path: (path.name != head, -path.stat().st_mtime))
+    except FileNotFoundError:
+        return []
 
 
 def _unlink(path: Path) -> int:

@@ -117,7 +117,10 @@ def _without_address(text: str) -> str:
         text = f"https://{text}"
     if "://" not in text:
         return text
-    address = urlsplit(text)
+    try:
+        address = urlsplit(text)
+    except ValueError:  # an unclosed bracket, or a host that is none
+        address = urlsplit("")
     if address.scheme not in ("https", "http") or (address.netloc or "").lower() not in _HUB_HOSTS:
         raise InvalidRequest(f"model: {_shown(text)} is not an address on huggingface.co; {_SPELLINGS}")
     segments = unquote(address.path).strip("/").split("/")

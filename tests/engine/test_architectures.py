@@ -6,11 +6,13 @@ here), and random weights have near ties. Wrong cells move logits by about their
 
 from __future__ import annotations
 
+import shutil
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import gguf
 import llama_cpp
 import numpy as np
 import pytest
@@ -24,7 +26,7 @@ from api_host.generation import SamplingParams
 from api_host.gguf_header import kv_bytes_per_token, read_header
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
-from tests.fakes.architectures import GENERATORS, WINDOW, write_random
+from tests.fakes.architectures import GENERATORS, HEAD, N_HEAD_KV, N_LAYER, WINDOW, write_random
 
 START = " ".join(["The quick brown fox jumps over the lazy dog."] * 6)
 ROUNDING = 0.02
@@ -58,6 +60,30 @@ def test_the_size_of_a_token_is_what_the_header_says(gguf_paths: dict[str, Path]
     assert gemma.kv_bytes_per_token("f16") == n_layer * 2 * head * 2
     demo.close()
     gemma.close()
+
+
+@pytest.mark.parametrize("name", ["mamba", "lfm2", "bert", "gemma3"])
+def test_what_a_token_takes_is_read_from_the_file_lists_and_missing_heads_too(tmp_path: Path, name: str):
+    path = write_random(tmp_path / f"{name}.gguf", name, DEMO_MODEL_PATH)
+    model = LlamaModel(str(path))
+    told = model.kv_bytes_per_token("f16")
+    with_cells = {"mamba": 0, "lfm2": N_LAYER // 2, "bert": 0, "gemma3": N_LAYER}[name]
+    assert told == kv_bytes_per_token(read_header(path)) == with_cells * N_HEAD_KV * (HEAD + HEAD) * 2
+    model.close()
+
+
+def test_odd_values_of_a_header_are_no_obstacle(tmp_path: Path):
+    path = tmp_path / "odd.gguf"
+    reader = gguf.GGUFReader(shutil.copy(DEMO_MODEL_PATH, path), "r+")
+    reader.fields["llama.context_length"].parts[-1][0] = 2**32 - 16
+    reader.data.flush()
+    model = LlamaModel(str(path))
+    assert model.n_ctx_train == 2**31 - 1
+    model.metadata["llama.odd"] = "[007]"
+    assert model.kv_bytes_per_token("f16") == kv_bytes_per_token(read_header(DEMO_MODEL_PATH))
+    path.unlink()
+    assert model.kv_bytes_per_token("f16") == 0
+    model.close()
 
 
 def new_context(model: LlamaModel) -> LlamaContext:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from api_host.engine.memory import GPU_RESERVE, HOST_RESERVE, Shape, place_on_cpu, place_on_gpu
@@ -26,6 +28,43 @@ def test_kv_bytes_come_from_the_metadata():
     mixed = [8, 0] * 16
     assert kv_bytes_per_token({**metadata, "llama.attention.head_count_kv": mixed}) == 131_072 // 2
     assert kv_bytes_per_token({}) == 0
+
+
+TOY = {"general.architecture": "toy", "toy.block_count": 2, "toy.embedding_length": 64}
+
+
+@pytest.mark.parametrize(
+    ("attention", "per_token"),
+    [
+        ({}, 0),  # rwkv has no heads
+        ({"head_count": 0, "key_length": 16}, 0),  # mamba
+        ({"head_count": [8, 4]}, (8 + 4) * (8 + 8) * 2),
+        ({"head_count": [8, 8], "head_count_kv": [2, 0]}, 2 * (8 + 8) * 2),
+        ({"head_count": [8, 0], "head_count_kv": 2}, 2 * 2 * (8 + 8) * 2),
+        ({"head_count": [0, 8]}, 0),
+        ({"head_count": 8, "head_count_kv": "many"}, 0),
+        ({"head_count": "eight"}, 0),
+        ({"head_count": []}, 0),
+        ({"head_count": 8, "key_length": float("nan")}, 2 * 8 * (8 + 8) * 2),
+        ({"head_count": float("inf")}, 0),
+        ({"head_count": -8}, 0),
+        ({"head_count": 8, "head_count_kv": [float("nan"), "x", 2]}, 2 * (8 + 8) * 2),
+    ],
+)
+def test_heads_are_counted_as_llama_cpp_does_and_what_is_no_number_is_none(
+    attention: dict[str, Any], per_token: int
+) -> None:
+    header = {**TOY, **{f"toy.attention.{key}": value for key, value in attention.items()}}
+    assert kv_bytes_per_token(header) == per_token
+
+
+def test_a_model_that_reads_texts_only_as_a_whole_has_no_kv_cache() -> None:
+    bert = {f"{key}".replace("toy", "bert"): value for key, value in TOY.items()}
+    bert |= {"general.architecture": "bert", "bert.attention.head_count": 8, "bert.attention.causal": False}
+    assert kv_bytes_per_token(bert) == 0
+    # llama.cpp gives other architectures one whatever their mask is.
+    llama = {key.replace("bert", "llama"): value for key, value in bert.items()}
+    assert kv_bytes_per_token({**llama, "general.architecture": "llama"}) == 2 * 8 * (8 + 8) * 2
 
 
 def test_a_t4_takes_the_whole_8b_model_with_eight_slots():

@@ -1,5 +1,6 @@
 """Small random-weight GGUFs of other architectures, with the demo model's vocabulary: mamba (a running state, no
-cells), lfm2 (a hybrid of both), gemma3 (a sliding window), bert (embeddings only), llama. Shapes as llama.cpp asks."""
+cells), lfm2 (a hybrid of both), gemma3 (a sliding window), bert (embeddings only), llama, t5 (with an encoder),
+t5encoder (nothing else). Shapes as llama.cpp asks."""
 
 from __future__ import annotations
 
@@ -132,12 +133,35 @@ def _llama(writer: gguf.GGUFWriter) -> Shapes:
     return shapes
 
 
+def _t5(*sides: str) -> Callable[[gguf.GGUFWriter], Shapes]:
+    def shapes(writer: gguf.GGUFWriter) -> Shapes:
+        writer.add_head_count(N_HEAD)
+        writer.add_layer_norm_eps(1e-6)
+        writer.add_relative_attn_buckets_count(8)
+        writer.add_decoder_start_token_id(0)
+        shapes: Shapes = {}
+        for side in sides:
+            shapes[f"{side}.output_norm.weight"] = (WIDTH,)
+            shapes[f"{side}.blk.0.attn_rel_b.weight"] = (8, N_HEAD)
+            for i in range(N_LAYER):
+                for attention in ("attn", "cross_attn") if side == "dec" else ("attn",):
+                    shapes[f"{side}.blk.{i}.{attention}_norm.weight"] = (WIDTH,)
+                    for name in "qkvo":
+                        shapes[f"{side}.blk.{i}.{attention}_{name}.weight"] = (WIDTH, WIDTH)
+                shapes |= {f"{side}.{name}": shape for name, shape in _feed_forward(i).items()}
+        return shapes
+
+    return shapes
+
+
 ARCHITECTURES: dict[str, Callable[[gguf.GGUFWriter], Shapes]] = {
     "mamba": _mamba,
     "lfm2": _lfm2,
     "gemma3": _gemma3,
     "bert": _bert,
     "llama": _llama,
+    "t5": _t5("enc", "dec"),
+    "t5encoder": _t5("enc"),
 }
 GENERATORS = ("mamba", "lfm2", "gemma3")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,6 +53,40 @@ def test_models_of_the_hub_and_local_ones_are_listed_with_size_and_last_use(
     assert found["owner/split/s-00001-of-00002.gguf"].size == len(DATA)
     assert found["mine/a.gguf"].path.read_bytes() == b"GGUF"
     assert all(abs(model.last_used - time.time()) < 60 for model in found.values())
+
+
+def test_a_file_that_goes_while_it_is_listed_is_left_out(
+    loopback: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = filled(loopback, tmp_path, f"{REPO}:Q4_K_M", f"{REPO}:Q8_0")
+    (tmp_path / "a.gguf").write_bytes(b"GGUF")
+    (tmp_path / "b.gguf").write_bytes(b"GGUF")
+    entry = cache._entry
+
+    def gone_meanwhile(name: str, parts: list[Path]) -> object:
+        if name in ("a.gguf", f"{REPO}/m.Q4_K_M.gguf"):
+            parts[0].unlink()
+        return entry(name, parts)
+
+    monkeypatch.setattr(cache, "_entry", gone_meanwhile)
+    assert names(cache) == ["b.gguf", f"{REPO}/m.Q8_0.gguf"]
+
+
+def test_a_folder_that_goes_while_it_is_looked_through_has_no_models(
+    loopback: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = filled(loopback, tmp_path, f"{REPO}:Q4_K_M")
+    (tmp_path / "b.gguf").write_bytes(b"GGUF")
+    is_dir = Path.is_dir
+
+    def gone_meanwhile(path: Path) -> bool:
+        found = is_dir(path)
+        if path.parent.name == "snapshots":
+            shutil.rmtree(path.parent, ignore_errors=True)
+        return found
+
+    monkeypatch.setattr(Path, "is_dir", gone_meanwhile)
+    assert names(cache) == ["b.gguf"]
 
 
 def test_a_folder_that_is_not_there_is_an_empty_cache(tmp_path: Path) -> None:

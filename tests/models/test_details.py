@@ -87,10 +87,29 @@ def test_a_file_that_is_no_gguf_or_is_cut_off_has_no_header_but_is_there(
 def test_an_array_of_arrays_and_an_endless_text_are_refused(tmp_path: Path) -> None:
     head = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<I", 9)
     path = tmp_path / "m.gguf"
-    for array in (struct.pack("<IQ", 9, 1), struct.pack("<IQQ", 8, 1, 1 << 40)):
+    for array in (
+        struct.pack("<IQ", 9, 1),
+        struct.pack("<IQQ", 8, 1, 1 << 40),
+        *(struct.pack("<IQ", kind, (1 << 64) - 1) for kind in (0, 5, 12)),
+        struct.pack("<IQ", 0, 1 << 40),
+    ):
         path.write_bytes(head + array)
         with pytest.raises(NotGguf):
             read_metadata(path)
+        path.write_bytes(head.replace(b"\x01\0\0\0\0\0\0\0k", struct.pack("<Q", 11) + b"tokenizer.k") + array)
+        with pytest.raises(NotGguf):
+            read_header(path)
+        assert details_of("m.gguf", path)["metadata"] == {}
+
+
+def test_numbers_that_no_json_can_say_are_left_out(tmp_path: Path) -> None:
+    writer = gguf.GGUFWriter(tmp_path / "m.gguf", "llama")
+    writer.add_float32("llama.rope.freq_base", float("inf"))
+    writer.add_float64("llama.rope.scaling.factor", float("nan"))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert details_of("m.gguf", tmp_path / "m.gguf")["metadata"] == {"general.architecture": "llama"}
 
 
 def test_the_digest_is_the_files_sha256_where_the_hubs_cache_knows_it(tmp_path: Path) -> None:

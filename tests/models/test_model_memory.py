@@ -102,6 +102,22 @@ def test_a_file_that_is_no_gguf_is_reckoned_by_its_size(tmp_path: Path, content:
     assert estimate_need(path, 4096, 4).wanted == int(len(content) * 1.1)
 
 
+def test_figures_that_are_no_numbers_count_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "odd.gguf"
+    writer = GGUFWriter(path, "toy")
+    writer.add_float32("toy.context_length", float("inf"))
+    writer.add_float32("toy.block_count", float("nan"))
+    writer.add_array("toy.attention.head_count_kv", [float("nan"), float("inf"), 2.0])
+    writer.add_string("toy.attention.head_count", "eight")
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    assert read_header(path)["toy.attention.head_count_kv"] == [0, 0, 2]
+    assert estimate_need(path, 4096, 4).wanted == int(file_size(path) * 1.1)
+    path.write_bytes(gguf(context_length=2**31, **TOY))
+    assert estimate_need(path, 4096, 1).wanted == int(file_size(path) * 1.1) + 4096 * TOY_KV
+
+
 def test_the_parts_of_a_split_model_count_together(tmp_path: Path) -> None:
     for part in (1, 2, 3):
         (tmp_path / f"m-0000{part}-of-00003.gguf").write_bytes(bytes(100))
@@ -128,9 +144,10 @@ def test_what_a_process_has_taken_already_is_not_counted_twice() -> None:
 
 def test_free_vram_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "nvidia-smi"
-    program.write_text("#!/bin/sh\necho 15000\necho 5000\necho 800\n")
+    program.write_text("#!/bin/sh\necho 0, GPU-aa-1, 15000\necho 1, GPU-bb-2, 5000\necho 2, GPU-cc-3, 800\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     memory = Memory("auto")
     # Each GPU keeps something for buffers and the driver; one with less than that has no room.
     assert memory.gpu_free() == (15_000 - 900 + 5_000 - 900) * MB
@@ -139,11 +156,42 @@ def test_free_vram_is_what_nvidia_smi_says(tmp_path: Path, monkeypatch: pytest.M
     assert Memory("auto", tensor_split=[1.0, 0.0, 1.0]).gpu_free() == 0
     assert Memory("auto", main_gpu=7).gpu_free() == 0
     room = memory.room(
-        [Holder(100, on_gpu=True), Holder(7, on_gpu=True, pid=1), Holder(9, on_gpu=False)], 1000
+        [
+            Holder(100, on_gpu=True, pid=2, is_loading=True),
+            Holder(7, on_gpu=True, pid=1),
+            Holder(9, on_gpu=False),
+        ],
+        1000,
     )
     assert (room.free, room.capacity) == (900, None)
     program.write_text("#!/bin/sh\necho broken driver; exit 9\n")
     assert memory.gpu_free() is None
+
+
+@pytest.mark.parametrize(
+    ("visible", "free", "second"),
+    [
+        ("0", 15_000 - 900, 0),
+        ("1,0", 5_000 - 900 + 15_000 - 900, 15_000 - 900),
+        ("GPU-bb, 0", 5_000 - 900 + 15_000 - 900, 15_000 - 900),
+        ("1,-1,0", 5_000 - 900, 0),
+        ("", None, None),
+        ("-1", None, None),
+        ("MIG-aa", None, None),
+    ],
+)
+def test_only_gpus_that_a_worker_will_see_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, free: int | None, second: int | None
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 0, GPU-aa-1, 15000\necho 1, GPU-bb-2, 5000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert Memory("auto").gpu_free() == (None if free is None else free * MB)
+    assert Memory("auto", main_gpu=1).gpu_free() == (None if second is None else second * MB)
+    program.write_text("#!/bin/sh\necho No devices were found\n")
+    assert Memory("auto").gpu_free() is None
 
 
 def loaded(need: int, last_used: float) -> LoadedModel:

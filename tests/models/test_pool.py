@@ -191,6 +191,28 @@ def test_names_of_models_that_never_came_do_not_pile_up(
     assert {A, "o/x/9.gguf"} <= set(names)
 
 
+def test_a_model_whose_first_name_was_forgotten_is_ended_under_its_other_one(
+    pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api_host.models.pool.residents.MOST_NAMES", 3)
+    path = pool_ground.source._path(parse_reference(A))
+    pool_ground.use(A)
+    monkeypatch.setattr(pool_ground.source, "locate", lambda ref: path if ref.repo_id == "o/a" else None)
+    pool_ground.use("o/a:Q4_K_M")
+    pool_ground.pool.unload(A)
+    for number in range(3):
+        pool_ground.source.failures = [ModelFileNotFound("no such file")]
+        with pytest.raises(ModelFileNotFound):
+            pool_ground.claim(f"o/x/{number}.gguf").wait(SOON)
+    assert A not in [entry["name"] for entry in pool_ground.pool.entries()]
+    for _ in range(2):
+        pool_ground.use("o/a:Q4_K_M")
+        pool_ground.pool.unload("o/a:Q4_K_M")
+    pool_ground.use("o/a:Q4_K_M")
+    pool_ground.pool.stop()
+    assert [worker.alive for worker in pool_ground.workers.started] == [False] * 4
+
+
 def test_stop_ends_loads_and_workers_and_wakes_the_waiting(pool_ground: Ground) -> None:
     pool_ground.use(A)
     pool_ground.source.gate.clear()

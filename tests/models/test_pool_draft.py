@@ -31,6 +31,23 @@ def test_a_draft_that_is_on_the_disk_is_not_fetched(pool_ground: Ground) -> None
     assert pool_ground.source.fetched == [DRAFT, MODEL]
 
 
+def test_the_draft_comes_along_whichever_of_its_names_the_model_had_first(
+    pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pool_ground.make(model="o/a", draft_model=DRAFT)
+    pool_ground.use(DRAFT)
+    files = {"o/a": MODEL, MODEL: MODEL, DRAFT: DRAFT}
+    pool_ground.source._path(parse_reference(MODEL)).write_bytes(bytes(1000))
+    monkeypatch.setattr(
+        pool_ground.source, "locate", lambda ref: pool_ground.source._path(parse_reference(files[ref.name]))
+    )
+    pool_ground.use(MODEL)
+    pool_ground.use("o/a")
+    pool_ground.pool.unload("o/a")
+    pool_ground.use("o/a")
+    assert [load.draft_model is not None for load in pool_ground.workers.loads] == [False, False, True]
+
+
 def test_while_the_draft_comes_its_progress_is_shown_and_its_failure_is_the_models(
     pool_ground: Ground,
 ) -> None:

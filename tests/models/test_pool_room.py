@@ -7,7 +7,7 @@ import time
 import pytest
 
 from api_host.errors import HubRateLimited, HubUnreachable, ModelBusy, ModelLoadFailed, OutOfMemory
-from tests.fakes.pool_ground import NEED, SOON, Ground
+from tests.fakes.pool_ground import NEED, SOON, Ground, eventually
 
 A, B, C = "o/a/a.gguf", "o/b/b.gguf", "o/c/c.gguf"
 
@@ -55,6 +55,27 @@ def test_a_wait_for_room_ends_in_model_busy(pool_ground: Ground, monkeypatch: py
         pool_ground.claim(B).wait(SOON)
     busy.release()
     pool_ground.use(B)
+
+
+def test_what_a_model_on_its_way_has_taken_already_is_not_missing_for_the_next(
+    pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free, taken = 1500, 600
+    monkeypatch.setattr("api_host.models.pool.memory._HOST_RESERVE", 0)
+    monkeypatch.setattr("api_host.models.pool.memory._private_bytes", lambda pid: taken if pid else 0)
+    monkeypatch.setattr("api_host.models.pool.memory.free_memory", lambda: free)
+    pool_ground.make(memory_budget="auto")
+    pool_ground.workers.gate.clear()
+    first = pool_ground.claim(A)
+    eventually(lambda: len(pool_ground.workers.loads) == 1)
+    free -= taken
+    second = pool_ground.claim(B)
+    assert not second.wait(0.2)
+    pool_ground.workers.gate.set()
+    assert first.wait(SOON)
+    first.release()
+    assert second.wait(SOON)
+    assert (pool_ground.status(A), pool_ground.status(B)) == ("unloaded", "loaded")
 
 
 def test_a_model_that_can_never_fit_is_refused_with_the_figures_and_ends_none(pool_ground: Ground) -> None:

@@ -63,6 +63,8 @@ HOSTILE = [
     "https://user@huggingface.co/owner/name",
     "https://huggingface.co/owner/name/resolve/dev/file.gguf",
     "file:///etc/x.gguf",
+    "https://[x",
+    "https://hf.co\u2100/owner/name",
     "owner/name/file.gguf?x=1",
 ]
 

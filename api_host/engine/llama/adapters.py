@@ -6,6 +6,7 @@ Knows files and llama.cpp, nothing of requests.
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
@@ -41,7 +42,8 @@ class LlamaAdapters:
             recent_errors.clear()
             pointer = llama_cpp.llama_adapter_lora_init(self._model.pointer, path.encode())
             if not pointer:
-                reason = without_paths(recent_errors[-1] if recent_errors else "llama.cpp gave no reason")
+                said = recent_errors[-1] if recent_errors else "llama.cpp gave no reason"
+                reason = without_paths(said, Path(path).parent)
                 raise InvalidRequest(f"options.lora.{index}: this is no adapter for this model ({reason})")
             self._loaded[path] = pointer
 

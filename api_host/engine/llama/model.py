@@ -6,18 +6,18 @@ Knows nothing of contexts, slots or requests.
 from __future__ import annotations
 
 import ctypes
-import json
 import re
 import sys
 from array import array
 from collections import deque
 from functools import cached_property
+from pathlib import Path
 
 import llama_cpp
 
 from api_host.engine.llama.tokenizer import Tokenizer
 from api_host.engine.messages import Load
-from api_host.gguf_header import CacheType, Value, kv_bytes_per_token
+from api_host.gguf_header import CacheType, NotGguf, kv_bytes_per_token, read_header
 
 # ggml's levels; the bindings' own table of them is out of date.
 _LOG_WARN, _LOG_ERROR = 3, 4
@@ -29,9 +29,6 @@ _LOAD_MODES = {
     (False, True): llama_cpp.LLAMA_LOAD_MODE_MLOCK,
     (True, True): llama_cpp.LLAMA_LOAD_MODE_MMAP_MLOCK,
 }
-
-# A number of the header as llama.cpp writes it, or a list with one for each layer.
-_WHOLE_NUMBERS = re.compile(r"\d+|\[\d+(, ?\d+)*\]")
 
 # What it says of weights that it has rearranged for the CPU's instructions.
 _REPACKED = re.compile(r"CPU_REPACK model buffer size = +([\d.]+) MiB")
@@ -89,6 +86,7 @@ class LlamaModel:
             # llama.cpp keeps the pointer while it loads, and reads as many shares as there may be devices.
             shares = (ctypes.c_float * llama_cpp.LLAMA_MAX_DEVICES)(*load.tensor_split)
             params.tensor_split = shares
+        self._path = Path(path)
         recent_errors.clear()
         _repacked_mib.clear()
         self.pointer = llama_cpp.llama_model_load_from_file(path.encode(), params)
@@ -150,7 +148,9 @@ class LlamaModel:
 
     @property
     def n_ctx_train(self) -> int:
-        return int(llama_cpp.llama_model_n_ctx_train(self.pointer))
+        """Tokens; where the file says more than llama.cpp's number can (it comes out negative), as many as it can."""
+        n_ctx = int(llama_cpp.llama_model_n_ctx_train(self.pointer))
+        return n_ctx if n_ctx >= 0 else 2**31 - 1
 
     @property
     def n_swa(self) -> int:
@@ -172,12 +172,12 @@ class LlamaModel:
         return template.decode("utf-8", "replace") if template else None
 
     def kv_bytes_per_token(self, cache_type: CacheType) -> int:
-        """Bytes of one token's keys and values, by what llama.cpp has read of the header."""
-        header: dict[str, Value] = {"general.architecture": self.architecture}
-        for key, text in self.metadata.items():
-            if key.startswith(f"{self.architecture}.") and _WHOLE_NUMBERS.fullmatch(text):
-                header[key] = json.loads(text)
-        return kv_bytes_per_token(header, cache_type)
+        """Bytes of one token's keys and values, by the file's header (llama.cpp does not tell of lists in it); 0 where
+        it cannot be read."""
+        try:
+            return kv_bytes_per_token(read_header(self._path), cache_type)
+        except (NotGguf, OSError):
+            return 0
 
     @cached_property
     def eog_tokens(self) -> list[int]:

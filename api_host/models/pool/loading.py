@@ -84,7 +84,7 @@ class Loading:
         self._download: dict[str, Any] = {}
         self.size: int | None = None
         self.started = False
-        self.holder = Holder(0, on_gpu=False)
+        self.holder = Holder(0, on_gpu=False, is_loading=True)
         self._thread: threading.Thread | None = None
         self._config = config
         self._draft = draft
@@ -161,7 +161,7 @@ class Loading:
 
     def reserve(self, n_bytes: int, on_gpu: bool) -> None:
         """Counts as memory that is taken from now on."""
-        self.holder = Holder(n_bytes, on_gpu)
+        self.holder = Holder(n_bytes, on_gpu, is_loading=True)
 
     def start(
         self, path: Path, start_worker: StartWorker, on_exit: Callable[[RunningWorker], None]
@@ -204,6 +204,7 @@ class Loading:
 
     def _note_worker(self, worker: RunningWorker) -> None:
         self._worker = worker
+        self.holder.pid = worker.pid
         if self.cancelled:
             worker.stop()
 

@@ -6,15 +6,17 @@ end what it really takes, and the worker chooses how many layers a GPU holds.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import psutil
 
+from api_host.free_memory import free_memory
 from api_host.gguf_header import (
     CacheType,
     NotGguf,
@@ -36,11 +38,13 @@ _NVIDIA_SMI_TIMEOUT_S = 10
 
 @dataclass
 class Holder:
-    """Something that takes memory: ``need`` in bytes; ``pid`` None while it has taken nothing yet."""
+    """Something that takes memory: ``need`` in bytes; ``pid`` None while it has no process; ``is_loading`` while it
+    may still take more of what it needs."""
 
     need: int
     on_gpu: bool
     pid: int | None = None
+    is_loading: bool = False
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,7 @@ class Memory:
 
     Args:
         budget: bytes that all models together may take, whichever device they are on; "auto" is what is free:
-            available RAM for those on the CPU, free VRAM as nvidia-smi tells it for those on a GPU.
+            free memory for those on the CPU, free VRAM as nvidia-smi tells it for those on a GPU.
         main_gpu: the only GPU that models go on.
         tensor_split: each GPU's share of them.
     """
@@ -126,17 +130,21 @@ class Memory:
 
     def gpu_free(self) -> int | None:
         """Free VRAM for weights and KV caches of one more model, on the GPUs that it may use, as it is shared out
-        among them; None when nvidia-smi cannot tell."""
+        among them; None when nvidia-smi cannot tell, or a worker sees none."""
         if self._nvidia_smi is None:
             return None
-        command = [self._nvidia_smi, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+        command = [self._nvidia_smi, "--query-gpu=index,uuid,memory.free", "--format=csv,noheader,nounits"]
         try:
             answer = subprocess.run(
                 command, capture_output=True, text=True, timeout=_NVIDIA_SMI_TIMEOUT_S, check=True
             )
-            free = [max(0, int(line) * 1024**2 - _GPU_RESERVE) for line in answer.stdout.split()]
-        except (OSError, subprocess.SubprocessError, ValueError):
+            listed = [_Listed(*line.split(", ")) for line in answer.stdout.splitlines()]
+            visible = [int(gpu.free_mib) * 1024**2 for gpu in _visible(listed)]
+        except (OSError, subprocess.SubprocessError, TypeError, ValueError):
             return None
+        if not visible:
+            return None
+        free = [max(0, room - _GPU_RESERVE) for room in visible]
         return room_on(free, gpu_shares(len(free), self._main_gpu, self._tensor_split))
 
     def room(self, holders: Iterable[Holder], gpu_free: int | None) -> Room:
@@ -150,9 +158,10 @@ class Memory:
         if self._budget != "auto":
             return Room(self._budget - sum(holder.need for holder in holders), self._budget)
         if gpu_free is not None:
-            coming = sum(holder.need for holder in holders if holder.on_gpu and holder.pid is None)
+            # How much of it a model on its way has taken there already, nobody tells.
+            coming = sum(holder.need for holder in holders if holder.on_gpu and holder.is_loading)
             return Room(gpu_free - coming, None)
-        available = psutil.virtual_memory().available - _HOST_RESERVE
+        available = free_memory() - _HOST_RESERVE
         taken = [_private_bytes(holder.pid) for holder in holders]
         still_to_come = sum(
             max(0, holder.need - mine)
@@ -160,6 +169,28 @@ class Memory:
             if not holder.on_gpu
         )
         return Room(available - still_to_come, available + sum(taken))
+
+
+class _Listed(NamedTuple):
+    """A line of nvidia-smi's."""
+
+    number: str
+    uuid: str
+    free_mib: str
+
+
+def _visible(gpus: list[_Listed]) -> list[_Listed]:
+    """Those of the GPUs that CUDA shows a worker, in the order in which it does."""
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return gpus
+    seen: list[_Listed] = []
+    for name in map(str.strip, wanted.split(",")):
+        found = [gpu for gpu in gpus if name and (gpu.number == name or gpu.uuid.startswith(name))]
+        if not found:
+            break  # CUDA ignores all that follow one that is not there
+        seen.append(found[0])
+    return seen
 
 
 def _private_bytes(pid: int | None) -> int:

@@ -10,7 +10,7 @@ finished: when the last waiting request gives up, download and load go on, and t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,15 +104,15 @@ class ModelPool:
             self._advance(entry)
         return lease
 
-    def unload(self, name: str) -> None:
-        """Ends a model, or its download or load, and forgets that it failed.
+    def unload(self, name: str, path: Path | None = None) -> None:
+        """Ends a model, or its download or load, and forgets that it failed; ``path`` finds it by its file as well.
 
         Raises:
             ModelBusy: a request runs on it or waits for it.
             ModelFileNotFound: nobody has asked for such a model.
         """
         with self._lock:
-            entry = self._entries.get(name)
+            entry = self._residents.find(name, path)
             if entry is None:
                 raise ModelFileNotFound(f"{name} is not loaded; GET /api/models lists the models there are")
             entry.check_idle()
@@ -129,10 +129,10 @@ class ModelPool:
         if model is not None:
             self._residents.end(model)
 
-    def entries(self) -> list[dict[str, Any]]:
-        """The models that this host was asked for, as ``GET /api/models`` shows them."""
+    def entries(self, files: Mapping[str, Path] | None = None) -> list[dict[str, Any]]:
+        """The models that were asked for, and those of ``files`` that are one, as ``GET /api/models`` shows them."""
         with self._lock:
-            return [{**entry.to_dict(), "name": name} for name, entry in self._entries.items()]
+            return self._residents.shown(files or {})
 
     def engine_stats(self) -> dict[str, EngineStats]:
         """What each worker says of itself, by model."""
@@ -193,7 +193,7 @@ class ModelPool:
                 return
 
     def _begin_load(self, entry: ModelEntry, options: LoadOptions) -> None:
-        draft = self._drafts.get(entry.name)
+        draft = next((ref for name, ref in self._drafts.items() if self._entries.get(name) is entry), None)
         loading = Loading(entry.ref, entry.target(options), self._config, self._on_downloaded, draft)
         entry.loading = loading
         entry.error = None

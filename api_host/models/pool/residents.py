@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from api_host.errors import Cancelled, ModelBusy
 from api_host.models.pool.entry import RETRY_AFTER_S, ModelEntry
@@ -70,6 +71,23 @@ class Residents:
         entry.path = resolved
         return None
 
+    def find(self, name: str, path: Path | None) -> ModelEntry | None:
+        """With the lock held: the entry of this name; another one that has the same file in memory goes before it."""
+        entry = self.entries.get(name)
+        file = path.resolve() if path is not None else entry.path if entry is not None else None
+        return self._holding().get(file, entry)
+
+    def shown(self, files: Mapping[str, Path]) -> list[dict[str, Any]]:
+        """With the lock held: the models by each of their names, and by those of ``files`` that they were read from."""
+        holding = self._holding()
+        named = {name: holding.get(entry.path, entry) for name, entry in self.entries.items()}
+        named |= {name: holding[path] for name, path in files.items() if path in holding}
+        return [{**entry.to_dict(), "name": name} for name, entry in named.items()]
+
+    def _holding(self) -> dict[Path | None, ModelEntry]:
+        """The entries that have a file in memory, or on its way there, by that file."""
+        return {entry.path: entry for entry in self.each() if entry.path is not None and entry.in_use}
+
     def models(self) -> Iterator[LoadedModel]:
         """The loaded models. Call it with the lock held."""
         return (entry.model for entry in self.each() if entry.model is not None)
@@ -81,7 +99,10 @@ class Residents:
 
     def detach(self, model: LoadedModel) -> None:
         """Takes a model from its entry, with the lock held; until ``end`` has ended it, it still takes memory."""
-        self.entries[model.name].model = None
+        # Not by its name: that may be forgotten by now, and another one lead to the entry.
+        for entry in self.each():
+            if entry.model is model:
+                entry.model = None
         self._ending.append(model)
 
     def end(self, model: LoadedModel) -> None:
