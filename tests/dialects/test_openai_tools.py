@@ -215,3 +215,19 @@ def test_langchain_calls_a_tool_and_sends_its_answer_back(site: Site, pipeline: 
     assert isinstance(history, list)
     assert history[1].tool_calls == [ToolCall("get_weather", '{"city": "Paris"}', str(call["id"]))]
     assert history[2] == Message("tool", "It is sunny in Paris.", tool_call_id=call["id"], name="get_weather")
+
+
+def test_a_call_with_a_bare_line_break_is_json_and_may_come_back_in_either_form(
+    site: Site, openai_client: openai.OpenAI, pipeline: FakePipeline
+) -> None:
+    says(pipeline, '<tool_call>{"name": "get_weather", "arguments": {"city": "Pa\nris"}}</tool_call>')
+    answered = openai_client.chat.completions.create(model="demo", messages=HI, tools=[WEATHER])
+    assert answered.choices[0].message.tool_calls
+    (call,) = answered.choices[0].message.tool_calls
+    assert call.type == "function"
+    assert json.loads(call.function.arguments) == {"city": "Pa\nris"}
+    for arguments in (call.function.arguments, '{"city": "Pa\nris"}'):
+        function = {"name": "get_weather", "arguments": arguments}
+        turn = {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": function}]}
+        result = {"role": "tool", "tool_call_id": "a", "content": "sunny"}
+        assert site.post({"model": "demo", "messages": [*HI, turn, result]}, CHAT).status_code == 200
