@@ -231,3 +231,18 @@ def test_a_call_with_a_bare_line_break_is_json_and_may_come_back_in_either_form(
         turn = {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": function}]}
         result = {"role": "tool", "tool_call_id": "a", "content": "sunny"}
         assert site.post({"model": "demo", "messages": [*HI, turn, result]}, CHAT).status_code == 200
+
+
+def test_half_a_character_in_a_call_that_comes_back_is_a_replacement_character(
+    site: Site, pipeline: FakePipeline
+) -> None:
+    arguments = '{"a": "\\ud83d", "b": "\\uD83D\\uDE00", "c": "\\\\ud83d"}'
+    mended = '{"a": "\\ufffd", "b": "\\uD83D\\uDE00", "c": "\\\\ud83d"}'
+    function = {"name": "f", "arguments": arguments}
+    turn = {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": function}]}
+    assert site.post({"model": "demo", "messages": [*HI, turn]}, CHAT).status_code == 200
+    items = [*HI, {"type": "function_call", "call_id": "a", **function}]
+    assert site.post({"model": "demo", "input": items}, "/v1/responses").status_code == 200
+    for request in pipeline.requests:
+        assert isinstance(request.inputs, list)
+        assert [call.arguments for call in request.inputs[-1].tool_calls] == [mended]

@@ -19,8 +19,7 @@ _SCALAR_RUN = re.compile(r"[\w.+-]+", re.ASCII)
 _CLOSING = {"{": "}", "[": "]"}
 _WHOLE_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_HALF_ESCAPED = re.compile(r"\\ud[89a-f]", re.IGNORECASE)
-_HALF = re.compile(r"[\ud800-\udfff]")
+_ESCAPE = re.compile(r"\\(?:u(d[89ab]..\\ud[c-f]..)|(ud[89a-f][\da-f]{2})|.)", re.DOTALL | re.IGNORECASE)
 
 
 class NoCall(Exception):
@@ -55,12 +54,9 @@ def parsed(text: str) -> Any:
         NoCall: it is none, or is nested too deeply to be read.
     """
     try:
-        found = json.loads(text, strict=False)
-        if _HALF_ESCAPED.search(text):
-            found = json.loads(_HALF.sub("\ufffd", json.dumps(found, ensure_ascii=False)))
+        return json.loads(mended(text), strict=False)
     except (ValueError, RecursionError):
         raise NoCall from None
-    return found
 
 
 def object_of(text: str) -> dict[str, Any] | None:
@@ -70,6 +66,11 @@ def object_of(text: str) -> dict[str, Any] | None:
     except NoCall:
         return None
     return found if isinstance(found, dict) else None
+
+
+def mended(text: str) -> str:
+    """The JSON text with the escape of U+FFFD for each half of a surrogate pair, which no other text can hold."""
+    return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[2] else escape[0], text)
 
 
 def escaped(text: str) -> str:

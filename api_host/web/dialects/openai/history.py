@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from api_host.generation import Message, ToolCall
-from api_host.web.output import object_of
+from api_host.web.output import mended, object_of
 from api_host.web.validation import shown
 
 _TEXT_PARTS = {"text": "text", "refusal": "refusal"}
@@ -53,7 +53,7 @@ def messages(turns: list[Turn]) -> list[Message]:
     found = []
     for turn in turns:
         calls = [
-            ToolCall(call.function.name, call.function.arguments.strip() or "{}", call.id)
+            ToolCall(call.function.name, mended(call.function.arguments.strip() or "{}"), call.id)
             for call in turn.tool_calls or []
         ]
         called |= {call.id: call.name for call in calls}
