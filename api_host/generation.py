@@ -203,11 +203,24 @@ class Accepted:
 
 @dataclass
 class TokenLogprob:
-    """A token's text and its natural log-probability; ``top`` are the likeliest at its place, falling."""
+    """A token's text and its natural log-probability; ``top`` are the likeliest at its place, falling.
+
+    Half a character is U+FFFD as text; then ``half`` has the token's bytes, and else nothing.
+    """
 
     token: str
     logprob: float
     top: list[TokenLogprob] = field(default_factory=list)
+    half: bytes = b""
+
+    @classmethod
+    def of(cls, piece: bytes, logprob: float) -> TokenLogprob:
+        token = piece.decode("utf-8", "replace")
+        return cls(token, logprob, half=piece if "\ufffd" in token else b"")
+
+    @property
+    def as_bytes(self) -> bytes:
+        return self.half or self.token.encode("utf-8", "replace")
 
 
 @dataclass

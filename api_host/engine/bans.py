@@ -1,7 +1,8 @@
 """Tokens that must not come next, by rules that look at the text so far.
 
 Knows nothing of llama.cpp: tokens in, sets of tokens out. The rules are the transformers library's:
-NoRepeatNGramLogitsProcessor, NoBadWordsLogitsProcessor and MinNewTokensLengthLogitsProcessor.
+NoRepeatNGramLogitsProcessor, NoBadWordsLogitsProcessor and MinNewTokensLengthLogitsProcessor. But where the second one
+passes over a row that is only the end of the text, it is banned here as any other.
 """
 
 from __future__ import annotations

@@ -242,7 +242,7 @@ class Scheduler:
     def _note_logprobs(self, sequence: Sequence, row: int, token: int, n_top: int) -> None:
         assert sequence.sampler is not None
         drawn, *top = [
-            TokenLogprob(self._vocabulary.piece(id).decode("utf-8", "replace"), logprob)
+            TokenLogprob.of(self._vocabulary.piece(id), logprob)
             for id, logprob in sequence.sampler.logprobs(row, token, n_top)
         ]
         drawn.top = top

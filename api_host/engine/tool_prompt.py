@@ -98,11 +98,13 @@ def _names_by_id(messages: list[Message]) -> dict[str, str]:
 
 
 def _arguments(call: ToolCall) -> Any:
-    """The arguments as an object; as their text when it is not JSON."""
+    """The arguments as an object; as their text when it is not JSON, or cannot be told as such."""
     try:
-        return json.loads(call.arguments or "{}", strict=False)
-    except ValueError:
+        found = json.loads(call.arguments or "{}", strict=False)
+        json.dumps(found, ensure_ascii=False).encode()  # half a surrogate pair is in no prompt
+    except (ValueError, RecursionError):
         return call.arguments
+    return found
 
 
 def _in_words(message: Message, names: dict[str, str]) -> Message:

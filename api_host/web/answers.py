@@ -99,7 +99,11 @@ def timings_body(usage: Usage, timings: Timings) -> dict[str, float]:
 
 def _with_logprobs(logprobs: list[TokenLogprob] | None) -> dict[str, Any]:
     """A field ``logprobs`` with an entry a token, for requests that asked for them."""
-    return {"logprobs": logprobs} if logprobs else {}
+    return {"logprobs": list(map(_told, logprobs))} if logprobs else {}
+
+
+def _told(entry: TokenLogprob) -> dict[str, Any]:
+    return {"token": entry.token, "logprob": entry.logprob, "top": list(map(_told, entry.top))}
 
 
 class EmbeddingAnswer:

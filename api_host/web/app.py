@@ -155,7 +155,7 @@ def _add_errors(app: Flask, dialects: list[Dialect]) -> None:
 
     @app.errorhandler(HTTPException)
     def refused(failure: HTTPException) -> Response:
-        return with_headers_of(failure, respond(from_http(failure)))
+        return with_headers_of(failure, respond(from_http(failure, request.path)))
 
     @app.errorhandler(Exception)
     def crashed(failure: Exception) -> Response:

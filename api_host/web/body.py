@@ -5,6 +5,7 @@ Knows nothing of what the fields mean; ``validation`` does.
 
 from __future__ import annotations
 
+import codecs
 from typing import Any
 
 import pydantic_core
@@ -31,7 +32,7 @@ class BodyCut(ApiHostError):
 
 
 def read_body(request: Request) -> bytes:
-    """The whole body, kept for whoever asks again.
+    """The whole body, kept for whoever asks again; without the byte order mark that Windows' editors put before it.
 
     Raises:
         BodyTooLarge: above the application's MAX_CONTENT_LENGTH, chunked bodies included.
@@ -53,7 +54,7 @@ def read_body(request: Request) -> bytes:
     if request.content_length is None and limit is not None and len(body) >= limit:
         # Of a chunked body Werkzeug reads up to the limit, and says nothing of the rest.
         raise body_too_large()
-    return body
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def read_json() -> bytes:

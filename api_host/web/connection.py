@@ -10,6 +10,7 @@ import email.utils
 import functools
 import json
 import logging
+import re
 import socket
 import time
 from typing import Any
@@ -28,6 +29,7 @@ LINGER_S = 3.0
 SOON_S = 0.02
 SPARE_THREADS = 32
 _DISCARD_BYTES = 1 << 16
+_MANY_SLASHES = re.compile(rb"^([A-Z]+ )//+")
 
 _CODES = {
     "400": "bad_request",
@@ -69,6 +71,19 @@ def _date(second: int) -> bytes:
     return email.utils.formatdate(second, usegmt=True).encode("ascii")
 
 
+class _RequestLine:
+    """The head's file, whose request line has its path begin with one slash: two would begin the name of a host.
+
+    A base URL that ends in a slash, joined with ``/v1``, gives two.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def readline(self) -> bytes:
+        return _MANY_SLASHES.sub(rb"\1/", self._file.readline())
+
+
 class Request(cheroot_server.HTTPRequest):
     """A request whose refusals are JSON, and whose body is bounded however it is framed."""
 
@@ -76,6 +91,13 @@ class Request(cheroot_server.HTTPRequest):
         self.conn.socket.allow(HEAD_S)
         super().parse_request()
         self.conn.socket.allow(BODY_S)
+
+    def read_request_line(self) -> bool:
+        head, self.rfile = self.rfile, _RequestLine(self.rfile)
+        try:
+            return bool(super().read_request_line())
+        finally:
+            self.rfile = head
 
     def read_request_headers(self) -> bool:
         if not super().read_request_headers():

@@ -15,6 +15,7 @@ from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, Reque
 
 from api_host.config import MAX_BODY_BYTES
 from api_host.errors import ApiHostError, BodyTooLarge, WrongToken
+from api_host.web.wrong_address import sentence_about
 
 log = logging.getLogger(__name__)
 
@@ -96,12 +97,12 @@ class Refused(ApiHostError):
         self.status = status
 
 
-def from_http(failure: HTTPException) -> ApiHostError:
-    """Flask's and Werkzeug's own refusals as an error of this house, for the dialect's shape."""
+def from_http(failure: HTTPException, path: str) -> ApiHostError:
+    """Flask's and Werkzeug's own refusal of a request for ``path`` as an error of this house, for its dialect."""
     if isinstance(failure, RequestEntityTooLarge):
         return body_too_large()
     if isinstance(failure, NotFound):
-        return NothingHere("there is nothing at this address; GET / lists the endpoints")
+        return NothingHere(sentence_about(path))
     if isinstance(failure, MethodNotAllowed):
         allowed = ", ".join(sorted(failure.valid_methods or []))
         return MethodRefused(f"this method is not allowed here; allowed: {allowed}")

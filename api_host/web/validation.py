@@ -131,9 +131,27 @@ def _unknown_field(kind: Any, path: list[str]) -> str:
     known = [field.name for field in fields if not field.metadata.get("hidden")]
     near = difflib.get_close_matches(path[-1], known, n=1)
     name = ".".join([*path[:-1], path[-1][:_SHOWN_CHARACTERS]])
+    home = _place_of(kind, path[-1])
+    if home is not None:
+        return f"{name}: there is no such field here; it belongs at {home}"
     if near:
         return f"{name}: there is no such field; did you mean {near[0]!r}?"
     return f"{name}: there is no such field; allowed: {', '.join(known)}"
+
+
+def _place_of(kind: Any, name: str) -> str | None:
+    """Where in a body of this kind a field of this name stands, at the top or one level below; None for nowhere."""
+    for field in dataclasses.fields(kind):
+        if field.metadata.get("hidden"):
+            continue
+        if field.name == name:
+            return name
+        inner = _plain(_type_at(kind, [field.name]))
+        if dataclasses.is_dataclass(inner) and any(
+            deeper.name == name for deeper in dataclasses.fields(inner)
+        ):
+            return f"{field.name}.{name}"
+    return None
 
 
 def shown(value: Any) -> str:

@@ -9,6 +9,7 @@ from api_host_client import errors
 from api_host_client.client import Client
 from api_host_client.errors import (
     BadAnswer,
+    BadArgument,
     ClientError,
     ConnectionFailed,
     EdgeError,
@@ -32,6 +33,7 @@ from api_host_client.version import __version__
 __all__ = [
     "Answer",
     "BadAnswer",
+    "BadArgument",
     "Choice",
     "Chunk",
     "Client",

@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 from requests import PreparedRequest
 from requests.auth import AuthBase
 
+from api_host_client.errors import BadArgument
+
 HIDDEN = "***"
 
 
@@ -22,18 +24,18 @@ class Address:
         url: with or without scheme (``https``, or ``http`` for this machine), trailing slash or ``/api``.
 
     Raises:
-        ValueError: no host name, another scheme than http and https, a user name, a query or a fragment.
+        BadArgument: no host name, another scheme than http and https, a user name, a query or a fragment.
     """
 
     def __init__(self, url: str) -> None:
-        text = url.strip()
+        text = url.strip() if isinstance(url, str) else ""
         if "://" not in text:
             text = f"{'http' if _is_loopback(urlsplit('//' + text).hostname) else 'https'}://{text}"
         parts = urlsplit(text)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("url: expected an address such as https://name.trycloudflare.com")
+            raise BadArgument("url: expected an address such as https://name.trycloudflare.com")
         if "@" in parts.netloc or parts.query or parts.fragment:
-            raise ValueError(
+            raise BadArgument(
                 "url: give the address alone, without user name, ? and #; the token is an argument"
             )
         self.host = parts.hostname
@@ -54,13 +56,13 @@ class Token(AuthBase):
     """The access token as a header of each request; None sends none (and no login from a ``.netrc`` either).
 
     Raises:
-        ValueError: characters that no header can carry; the text does not repeat the token.
+        BadArgument: characters that no header can carry; the text does not repeat the token.
     """
 
     def __init__(self, token: str | None) -> None:
-        text = (token or "").strip()
+        text = str(token or "").strip()
         if not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("token: expected printable ASCII characters without spaces")
+            raise BadArgument("token: expected printable ASCII characters without spaces")
         self._text = text
 
     def __call__(self, request: PreparedRequest) -> PreparedRequest:

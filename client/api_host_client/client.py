@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Any
 
 from api_host_client.access import Address, Token
-from api_host_client.errors import ModelLoadFailed, NotAnAnswer
+from api_host_client.errors import BadArgument, ModelLoadFailed, NotAnAnswer
 from api_host_client.progress import display_for
 from api_host_client.reply import host_error
-from api_host_client.request import Chat, as_chat, generation, naming
+from api_host_client.request import Chat, as_chat, as_json, as_text, as_texts, generation, given, naming
 from api_host_client.stream import Stream
 from api_host_client.transport import Transport
 from api_host_client.types import Answer, Health, Model, Waiting
@@ -39,7 +39,7 @@ class Client:
             time to come back within 30 s. Once an answer has begun, nothing is repeated.
 
     Raises:
-        ValueError: a URL or a token that cannot be one.
+        BadArgument: a URL or a token that cannot be one.
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Client:
         """A client from ``API_HOST_URL`` and ``API_HOST_TOKEN``; the arguments are those of ``Client``.
 
         Raises:
-            ValueError: ``API_HOST_URL`` is not set.
+            BadArgument: ``API_HOST_URL`` is not set.
         """
         url = os.environ.get("API_HOST_URL", "")
         if not url:
-            raise ValueError("API_HOST_URL is not set: export the URL that the host prints")
+            raise BadArgument("API_HOST_URL is not set: export the URL that the host prints")
         return cls(url, os.environ.get("API_HOST_TOKEN") or None, **arguments)
 
     @property
@@ -103,7 +103,7 @@ class Client:
                 out takes the host's default; the host refuses names it does not know.
 
         Raises:
-            HostError, EdgeError, ConnectionFailed, BadAnswer: see ``errors``.
+            BadArgument, HostError, EdgeError, ConnectionFailed, BadAnswer: see ``errors``.
         """
         return self._whole(as_chat(messages, system), {"model": model, **settings})
 
@@ -127,7 +127,7 @@ class Client:
 
         Takes the settings of ``chat`` and raises what it raises.
         """
-        return self._whole(text, {"model": model, **settings})
+        return self._whole(as_text(text, "text"), {"model": model, **settings})
 
     def stream(
         self,
@@ -138,7 +138,7 @@ class Client:
         **settings: Any,
     ) -> Stream:
         """As ``complete``, but an iterator of chunks as they come."""
-        return self._stream(text, {"model": model, **settings}, on_waiting)
+        return self._stream(as_text(text, "text"), {"model": model, **settings}, on_waiting)
 
     def embed(
         self,
@@ -151,10 +151,11 @@ class Client:
         """The embedding of a text, or of each text of a list.
 
         Raises:
+            BadArgument: one of them is no text.
             InvalidRequest: the host has no embeddings, or the model gives none.
         """
         one = isinstance(text, str)
-        inputs = text if isinstance(text, str) else list(text)
+        inputs = as_texts(text)
         named = naming(model, repo_id, file_name, self.model)
         body = self._transport.post("/api", {"task": "embedding", **named, "inputs": inputs})
         vectors = body.get("embeddings", [body["embedding"]] if "embedding" in body else None)
@@ -190,9 +191,8 @@ class Client:
         Raises:
             ModelError: it cannot be found, fetched or loaded; the type says which.
         """
-        wanted = {"use_gpu": use_gpu, "ctx_length": ctx_length}
-        options = {name: value for name, value in wanted.items() if value is not None}
-        body = self._transport.post("/api/models/load", {"model": model, "options": options, "wait": False})
+        named, options = as_json(model, "model"), given({"use_gpu": use_gpu, "ctx_length": ctx_length})
+        body = self._transport.post("/api/models/load", {"model": named, "options": options, "wait": False})
         begun = Model.from_json(body.get("model"))
         return self._until_loaded(begun, progress) if wait else begun
 
@@ -202,7 +202,7 @@ class Client:
         Raises:
             ModelBusy: requests are running on it.
         """
-        self._transport.post("/api/models/unload", {"model": model})
+        self._transport.post("/api/models/unload", {"model": as_json(model, "model")})
 
     def health(self) -> Health:
         """Whether the host serves; needs no token."""

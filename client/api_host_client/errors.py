@@ -3,6 +3,7 @@
 Knows nothing of HTTP libraries: ``reply``, ``edge`` and ``connection`` decide which of these is raised.
 
     ClientError
+    ├── BadArgument                  what was given cannot be sent, and nothing was; a ValueError, too
     ├── HostError                    the host said so: ``status``, ``code``, ``details``, ``retry_after``
     │   ├── InvalidRequest           400  ``problems``: one sentence a wrong field
     │   │   ├── ModelNotNamed        400
@@ -90,6 +91,7 @@ __all__ = [
     "AccessDenied",
     "AnswerCut",
     "BadAnswer",
+    "BadArgument",
     "BodyTooLarge",
     "Cancelled",
     "ChecksumMismatch",
@@ -135,6 +137,10 @@ __all__ = [
     "WorkerDied",
     "WrongToken",
 ]
+
+
+class BadArgument(ClientError, ValueError):
+    """An argument is none that a host can be sent; the sentence begins with its name."""
 
 
 class EdgeError(ClientError):

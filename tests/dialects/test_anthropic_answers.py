@@ -159,6 +159,29 @@ def test_a_call_that_was_cut_has_as_much_of_its_input_as_came(site: Site, pipeli
     assert message["stop_reason"] == "max_tokens"
 
 
+def input_of(site: Site, pipeline: FakePipeline, arguments: str) -> Any:
+    pipeline.script = lambda request: in_letters(f'<tool_call>{{"name": "f", "arguments": {arguments}}}')
+    whole = site.post({**ASK, "tools": TOOLS}, PATH).json()["content"][0]["input"]
+    streamed = told(site, tools=TOOLS)
+    pieces = [event["delta"] for event in streamed if event["type"] == "content_block_delta"]
+    return whole, "".join(piece["partial_json"] for piece in pieces)
+
+
+def test_a_call_with_a_bare_line_break_in_a_string_keeps_it(site: Site, pipeline: FakePipeline) -> None:
+    whole, streamed = input_of(site, pipeline, '{"code": "a\nb"}')
+    assert whole == json.loads(streamed) == {"code": "a\nb"}
+
+
+def test_half_a_character_in_a_call_is_a_replacement_character(site: Site, pipeline: FakePipeline) -> None:
+    whole, _ = input_of(site, pipeline, '{"a": "x\\ud83d", "b": "\\ud83d\\ude00"}')
+    assert whole == {"a": "x\ufffd", "b": "\U0001f600"}
+
+
+def test_a_call_that_is_nested_too_deeply_has_no_input(site: Site, pipeline: FakePipeline) -> None:
+    whole, _ = input_of(site, pipeline, f'{{"a": {"[" * 3000}{"]" * 3000}}}')
+    assert whole == {}
+
+
 def test_a_rest_of_a_forced_call_is_no_text(site: Site, pipeline: FakePipeline) -> None:
     text = '[{"name": "get_time", "arguments": {}}, {"name": "get_t'
     pipeline.script = lambda request: saying(text, reason="length")

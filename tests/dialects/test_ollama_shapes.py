@@ -126,6 +126,23 @@ def test_calls_of_tools_come_whole_and_with_objects_as_arguments(site: Site, cli
     assert first["id"] != second["id"]
 
 
+def test_a_call_with_a_bare_line_break_or_half_a_character_is_a_call(site: Site) -> None:
+    arguments = {"city": "Rome\n", "half": "\ufffd"}
+    for stream in (True, False):
+        says(site, '<tool_call>{"name": "f", "arguments": {"city": "Rome\n", "half": "\\ud83d"}}</tool_call>')
+        body = {"model": "demo", "messages": HI, "tools": [WEATHER], "stream": stream}
+        first, *_ = lines(site.post(body, "/api/chat")) if stream else [site.post(body, "/api/chat").json()]
+        (call,) = first["message"]["tool_calls"]
+        assert call["function"]["arguments"] == arguments
+
+
+def test_a_call_that_is_nested_too_deeply_is_text(site: Site) -> None:
+    arguments = f'{{"a": {"[" * 3000}{"]" * 3000}}}'
+    says(site, f'<tool_call>{{"name": "f", "arguments": {arguments}}}</tool_call>')
+    answered = site.post({"model": "demo", "messages": HI, "tools": [WEATHER], "stream": False}, "/api/chat")
+    assert answered.json()["message"]["content"] == f"f{arguments}"
+
+
 def test_a_call_that_is_cut_off_is_text(site: Site) -> None:
     cut = CALL.partition(', "days"')[0]
     site.pipeline.script = lambda request: [

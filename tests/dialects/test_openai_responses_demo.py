@@ -114,3 +114,13 @@ def test_langchain_speaks_it(demo_host: ApiHost) -> None:
     )
     assert "Paris" in model.invoke(QUESTION).text
     assert "Paris" in "".join(chunk.text for chunk in model.stream(QUESTION))
+
+
+@pytest.mark.parametrize("arguments", ['{"a": "\\ud83d", "b": "\\ud83d\\ude00"}', "[" * 1200, '{"a": "cut'])
+def test_a_call_may_come_back_unreadable(client: openai.OpenAI, arguments: str) -> None:
+    items: Any = [
+        {"role": "user", "content": QUESTION},
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": arguments},
+        {"type": "function_call_output", "call_id": "a", "output": "done"},
+    ]
+    assert client.responses.create(model="demo", input=items, max_output_tokens=16).output_text

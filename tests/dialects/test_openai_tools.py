@@ -215,3 +215,34 @@ def test_langchain_calls_a_tool_and_sends_its_answer_back(site: Site, pipeline: 
     assert isinstance(history, list)
     assert history[1].tool_calls == [ToolCall("get_weather", '{"city": "Paris"}', str(call["id"]))]
     assert history[2] == Message("tool", "It is sunny in Paris.", tool_call_id=call["id"], name="get_weather")
+
+
+def test_a_call_with_a_bare_line_break_is_json_and_may_come_back_in_either_form(
+    site: Site, openai_client: openai.OpenAI, pipeline: FakePipeline
+) -> None:
+    says(pipeline, '<tool_call>{"name": "get_weather", "arguments": {"city": "Pa\nris"}}</tool_call>')
+    answered = openai_client.chat.completions.create(model="demo", messages=HI, tools=[WEATHER])
+    assert answered.choices[0].message.tool_calls
+    (call,) = answered.choices[0].message.tool_calls
+    assert call.type == "function"
+    assert json.loads(call.function.arguments) == {"city": "Pa\nris"}
+    for arguments in (call.function.arguments, '{"city": "Pa\nris"}'):
+        function = {"name": "get_weather", "arguments": arguments}
+        turn = {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": function}]}
+        result = {"role": "tool", "tool_call_id": "a", "content": "sunny"}
+        assert site.post({"model": "demo", "messages": [*HI, turn, result]}, CHAT).status_code == 200
+
+
+def test_half_a_character_in_a_call_that_comes_back_is_a_replacement_character(
+    site: Site, pipeline: FakePipeline
+) -> None:
+    arguments = '{"a": "\\ud83d", "b": "\\uD83D\\uDE00", "c": "\\\\ud83d"}'
+    mended = '{"a": "\\ufffd", "b": "\\uD83D\\uDE00", "c": "\\\\ud83d"}'
+    function = {"name": "f", "arguments": arguments}
+    turn = {"role": "assistant", "tool_calls": [{"id": "a", "type": "function", "function": function}]}
+    assert site.post({"model": "demo", "messages": [*HI, turn]}, CHAT).status_code == 200
+    items = [*HI, {"type": "function_call", "call_id": "a", **function}]
+    assert site.post({"model": "demo", "input": items}, "/v1/responses").status_code == 200
+    for request in pipeline.requests:
+        assert isinstance(request.inputs, list)
+        assert [call.arguments for call in request.inputs[-1].tool_calls] == [mended]

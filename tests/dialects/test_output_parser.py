@@ -53,6 +53,18 @@ SAMPLES: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
         '<tool_call>{"name": "f", "arguments": "{\\"a\\": 1}"}</tool_call>',
         call(0, "f", '{"a": 1}'),
     ),
+    "hermes, bare line breaks in a string": (
+        '<tool_call>{"name": "f", "arguments": {\n"a": "b\n\tc"}}</tool_call>',
+        call(0, "f", '{\n"a": "b\\n\\tc"}'),
+    ),
+    "hermes, bare line breaks in arguments as text": (
+        '<tool_call>{"name": "f", "arguments": "{\\"a\\":\\n \\"b\\nc\\"}"}</tool_call>',
+        call(0, "f", '{"a":\n "b\\nc"}'),
+    ),
+    "hermes, half a character in the name": (
+        '<tool_call>{"name": "f\\ud83d", "arguments": {}}</tool_call>',
+        call(0, "f\ufffd", "{}"),
+    ),
     "hermes, no arguments": ('<tool_call>{"name": "f"}</tool_call>', call(0, "f", "{}")),
     "hermes, null": ('<tool_call>{"name": "f", "arguments": null}</tool_call>', call(0, "f", "{}")),
     "hermes, further keys": (
@@ -222,6 +234,11 @@ def test_a_forced_call_is_read_whatever_the_template_has_opened(text: str, expec
     for end in range(len(text) + 1):
         pieces = [text[:end], text[end:]]
         assert joined(read(pieces, forced=True, prompt="<think>")) == expected
+
+
+def test_what_is_nested_too_deeply_is_text() -> None:
+    text = f'<tool_call>{{"name": "f", "arguments": {"[" * 3000}{"]" * 3000}}}</tool_call>'
+    assert joined(read([text])) == [("text", text)]
 
 
 def test_ids_differ() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from llama_cpp.llama_chat_format import Jinja2ChatFormatter
 
 from api_host.engine.tool_prompt import as_template_dicts, with_tools
@@ -112,3 +113,13 @@ def test_a_template_in_hermes_style_renders_the_turns() -> None:
     prompt = formatter(messages=as_template_dicts(CHAT)).prompt  # type: ignore[arg-type]
     assert '"arguments": {"city": "Zürich"}' in prompt
     assert "<|tool|>sunny<|tool|>noon<|user|>And?" in prompt
+
+
+@pytest.mark.parametrize("arguments", ["[" * 3000, '{"a": "\\ud83d"}', '{"a": '])
+def test_arguments_that_cannot_be_told_as_an_object_are_told_as_they_stand(arguments: str) -> None:
+    chat = [Message("assistant", "", [ToolCall("f", arguments, "a")])]
+    (turn,) = as_template_dicts(chat)
+    assert turn["tool_calls"][0]["function"]["arguments"] == arguments
+    (told,) = with_tools(chat, [])
+    assert json.dumps(arguments) in told.content
+    assert told.content.encode()

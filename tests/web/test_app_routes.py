@@ -12,7 +12,7 @@ from api_host import errors
 from api_host.engine.messages import EngineStats
 from api_host.generation import Accepted, Finished, LoadOptions, Timings, Usage, Waiting
 from tests.fakes.pipeline import FakePipeline
-from tests.web.site import Site
+from tests.web.site import TOKEN, Site
 
 LOADED = [Waiting("loading"), Accepted("demo", 0), Finished(Usage(), Timings())]
 
@@ -48,6 +48,17 @@ def test_a_body_that_is_no_json_object_is_refused(site: Site, body: bytes, sente
 )
 def test_json_is_taken_whatever_its_content_type_says(site: Site, content_type: str | None) -> None:
     assert send(site, b'{"inputs": "Hi"}', content_type).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/xml", None])
+def test_a_byte_order_mark_is_passed_over(site: Site, content_type: str | None) -> None:
+    assert send(site, b'\xef\xbb\xbf{"inputs": "Hi"}', content_type).status_code == 200
+    body = b'\xef\xbb\xbf{"inputs": "Hi", "token": "' + TOKEN.encode() + b'"}'
+    headers = {"Content-Type": content_type} if content_type else {}
+    assert requests.post(f"{site.url}/api", body, headers=headers, timeout=10).status_code == 200
+    assert send(site, b"\xef\xbb\xbf", content_type).json()["error"] == [
+        "the body is empty; send a JSON object"
+    ]
 
 
 def test_another_media_type_is_refused_in_json(site: Site) -> None:

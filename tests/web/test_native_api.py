@@ -17,6 +17,7 @@ from api_host.generation import (
     Message,
     SamplingParams,
     Timings,
+    TokenLogprob,
     Usage,
     Waiting,
 )
@@ -224,3 +225,20 @@ def test_a_generation_that_ends_without_an_answer_is_an_error(site: Site, pipeli
     pipeline.script = lambda request: [Accepted("demo", 1)]
     assert events(site.post({"inputs": "Hi", "stream": True}).content)[0][1]["status"] == 500
     assert site.post({"inputs": "Hi"}).json()["status"] == 500
+
+
+def test_logprobs_stand_beside_the_text(site: Site, pipeline: FakePipeline) -> None:
+    half = TokenLogprob.of(b"\xc3", -0.5)
+    half.top = [TokenLogprob.of(b"\xc3", -0.5), TokenLogprob("x", float("-inf"))]
+    ending = Finished(Usage(5, 1), Timings())
+    pipeline.script = lambda request: [
+        Accepted("demo", 5),
+        Chunk("x", 0, 1, logprobs=[half]),
+        Chunk("", 0, 0, "stop"),
+        ending,
+    ]
+    top = [{"token": "\ufffd", "logprob": -0.5, "top": []}, {"token": "x", "logprob": None, "top": []}]
+    told = [{"token": "\ufffd", "logprob": -0.5, "top": top}]
+    assert site.post({"inputs": "Hi", "parameters": {"logprobs": 2}}).json()["logprobs"] == told
+    streamed = events(site.post({"inputs": "Hi", "parameters": {"logprobs": 2}, "stream": True}).content)
+    assert streamed[0][1]["logprobs"] == told

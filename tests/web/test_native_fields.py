@@ -74,6 +74,18 @@ WRONG_FIELDS = [
         "options.ctx_len: there is no such field; did you mean 'ctx_length'?",
     ),
     (
+        {"inputs": "Hi", "max_tokens": 5},
+        "max_tokens: there is no such field here; it belongs at parameters.max_tokens",
+    ),
+    (
+        {"inputs": "Hi", "parameters": {"ctx_length": 5}},
+        "parameters.ctx_length: there is no such field here; it belongs at options.ctx_length",
+    ),
+    (
+        {"inputs": "Hi", "parameters": {"stream": True}},
+        "parameters.stream: there is no such field here; it belongs at stream",
+    ),
+    (
         {"options": {"ctx_length": 99, "ctx_lenght": 98}},
         "options.ctx_lenght: differs from options.ctx_length; allowed: one of the two",
     ),

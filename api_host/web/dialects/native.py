@@ -32,6 +32,8 @@ from api_host.web.validation import Shape, shown
 
 TASKS = ("text_generation", "embedding", "none")
 MAX_TEXTS = 2048
+# Where its clients, and Ollama's, end up that were given a /v1 too many.
+_PATHS = ("/v1/api", "/v1/health")
 
 Inputs = Annotated[
     Any,
@@ -79,14 +81,14 @@ class Body(NamedModel):
 
 def dialect(pipeline: Pipeline, responder: Responder) -> Dialect:
     """The dialect on this pipeline."""
-    return Dialect(_routes(pipeline, responder), error_response, OPERATIONS, error_schema=ERROR_SCHEMA)
+    return Dialect(_routes(pipeline, responder), error_response, OPERATIONS, _PATHS, ERROR_SCHEMA)
 
 
 def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
     native = Blueprint("native", __name__)
 
     @native.post("/")
-    @native.post("/api")
+    @native.post("/api", strict_slashes=False)
     def generate() -> Response:
         body = SHAPE.read(read_json())
         options = body.options or Options()

@@ -6,7 +6,7 @@ Knows the keys that the families share (``parameters`` is Llama's word for ``arg
 from __future__ import annotations
 
 from api_host.web.output.arriving import Arriving, Reading
-from api_host.web.output.json_text import NoCall, expect, parsed, string, text_of_value, value
+from api_host.web.output.json_text import NoCall, escaped, expect, parsed, string, text_of_value, value
 from api_host.web.output.parts import Parts
 
 _ARGUMENTS = ("arguments", "parameters")
@@ -123,7 +123,7 @@ def _object_text(text: str) -> str:
     if found is None:
         return "{}"
     if isinstance(found, str):
-        text, found = found, parsed(found)
+        text, found = escaped(found), parsed(found)
     if not isinstance(found, dict):
         raise NoCall
     return text

@@ -1,6 +1,7 @@
 """JSON read as it arrives: where a value ends, and its text; what it means is left to the reader of a call.
 
-Knows the brackets, strings and scalars of RFC 8259, and no key.
+Knows the brackets, strings and scalars of RFC 8259, and no key. Models break lines within strings and write halves of
+surrogate pairs, which RFC 8259 has not: both are read.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ _STRING_RUN = re.compile(r'[^"\\]+')
 _OUTSIDE_RUN = re.compile(r"[\s\w,:.+-]+", re.ASCII)
 _SCALAR_RUN = re.compile(r"[\w.+-]+", re.ASCII)
 _CLOSING = {"{": "}", "[": "]"}
+_WHOLE_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_CONTROL = re.compile(r"[\x00-\x1f]")
+_ESCAPE = re.compile(r"\\(?:u(d[89ab]..\\ud[c-f]..)|(ud[89a-f][\da-f]{2})|.)", re.DOTALL | re.IGNORECASE)
 
 
 class NoCall(Exception):
@@ -44,15 +48,42 @@ def string(source: Arriving) -> Reading[str]:
 
 
 def parsed(text: str) -> Any:
-    """The value of a JSON text, with line breaks in strings allowed. Raises NoCall."""
+    """The value of a JSON text; line breaks in strings are allowed, half a surrogate pair is U+FFFD.
+
+    Raises:
+        NoCall: it is none, or is nested too deeply to be read.
+    """
     try:
-        return json.loads(text, strict=False)
-    except ValueError:
+        return json.loads(mended(text), strict=False)
+    except (ValueError, RecursionError):
         raise NoCall from None
 
 
+def object_of(text: str) -> dict[str, Any] | None:
+    """The object that a JSON text is, read as ``parsed`` does; an empty text is an empty one, None is none."""
+    try:
+        found = parsed(text) if text.strip() else {}
+    except NoCall:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def mended(text: str) -> str:
+    """The JSON text with the escape of U+FFFD for each half of a surrogate pair, which no other text can hold."""
+    return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[2] else escape[0], text)
+
+
+def escaped(text: str) -> str:
+    """The JSON text with the line breaks within its strings as escapes, for readers who are strict."""
+    return _WHOLE_STRING.sub(lambda string: _escape(string[0]), text)
+
+
+def _escape(piece: str) -> str:
+    return _CONTROL.sub(lambda control: json.dumps(control[0])[1:-1], piece)
+
+
 def value(source: Arriving, show: Callable[[str], None]) -> Reading[None]:
-    """Reads one JSON value, showing its text in pieces as they arrive. Raises NoCall where it breaks."""
+    """Reads one JSON value, showing its text, ``escaped``, in pieces as they arrive. Raises NoCall where it breaks."""
     open_brackets: list[str] = []
     while True:
         character = yield from source.peek()
@@ -81,7 +112,7 @@ def _string_text(source: Arriving, show: Callable[[str], None]) -> Reading[None]
                 raise NoCall
             show(source.take(1))
         else:
-            show(source.take(_run(_STRING_RUN, source.unread)))
+            show(_escape(source.take(_run(_STRING_RUN, source.unread))))
     show(source.take(1))
 
 

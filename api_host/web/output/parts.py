@@ -34,7 +34,10 @@ class CallStarted:
 
 @dataclass
 class CallArguments:
-    """A piece of the arguments of call ``index``: JSON text as the model writes it, its whitespace included."""
+    """A piece of the arguments of call ``index``: JSON text as the model writes it, whitespace included.
+
+    Only the line breaks within its strings, which JSON forbids, are escapes.
+    """
 
     index: int
     text: str

@@ -31,7 +31,9 @@ class Pipeline(Protocol):
 def dialect(pipeline: Pipeline, responder: Responder) -> Dialect:
     """The dialect on this pipeline."""
     routes = _routes(pipeline, responder)
-    return Dialect(routes, respond, OPERATIONS, paths=("/v1/messages",), error_schema=ERROR_SCHEMA)
+    return Dialect(
+        routes, respond, OPERATIONS, paths=("/v1/messages", "/v1/v1/messages"), error_schema=ERROR_SCHEMA
+    )
 
 
 def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:

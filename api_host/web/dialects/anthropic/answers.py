@@ -17,7 +17,7 @@ from api_host.errors import ApiHostError
 from api_host.generation import Accepted, Chunk, Event, Finished, Usage
 from api_host.web.dialects.anthropic.stops import StopCut
 from api_host.web.dialects.anthropic.tools import Tools
-from api_host.web.output import CallArguments, CallStarted, OutputParser, Part, Reasoning, Text
+from api_host.web.output import CallArguments, CallStarted, OutputParser, Part, Reasoning, Text, object_of
 
 Told = dict[str, Any]
 ErrorBody = Callable[[ApiHostError], Told]
@@ -205,6 +205,9 @@ class WholeMessage:
 
 def _input(arguments: str) -> Told:
     """The object of a call's arguments, as far as it goes when the text ended within."""
+    whole = object_of(arguments)
+    if whole is not None:
+        return whole
     try:
         found = pydantic_core.from_json(arguments, allow_partial=True)
     except ValueError:

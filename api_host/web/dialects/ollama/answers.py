@@ -5,7 +5,6 @@ Knows events and their JSON (its docs: api.md), no request; ``forms`` writes the
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -23,7 +22,7 @@ from api_host.generation import (
     Waiting,
 )
 from api_host.web.dialects.ollama.forms import Clock, nanoseconds, timestamp
-from api_host.web.output import CallArguments, CallStarted, OutputParser, Part, Reasoning, Text
+from api_host.web.output import CallArguments, CallStarted, OutputParser, Part, Reasoning, Text, object_of
 
 
 @dataclass
@@ -179,11 +178,8 @@ class _Reader:
         self._call, self._arguments = None, ""
         if call is None:
             return
-        try:
-            arguments = json.loads(written or "{}")
-        except ValueError:
-            arguments = None
-        if isinstance(arguments, dict):
+        arguments = object_of(written)
+        if arguments is not None:
             function = {"index": call.index, "name": call.name, "arguments": arguments}
             piece.calls.append({"id": call.id, "function": function})
         else:

@@ -14,6 +14,8 @@ from api_host.web.dialects.openai import chat, completions, embeddings, models, 
 from api_host.web.dialects.openai.errors import ERROR_SCHEMA, respond
 from api_host.web.streaming import Responder
 
+# The last ones are what a client asks for whose base URL lacks its /v1.
+_PATHS = ("/v1/", "/chat/completions", "/completions", "/responses", "/models")
 _PARTS = (chat, completions, responses, embeddings, models)
 
 
@@ -29,4 +31,4 @@ def dialect(pipeline: Pipeline, responder: Responder) -> Dialect:
     for part in _PARTS:
         part.add_routes(routes, pipeline, responder)
     operations = tuple(operation for part in _PARTS for operation in part.OPERATIONS)
-    return Dialect(routes, respond, operations, paths=("/v1/",), error_schema=ERROR_SCHEMA)
+    return Dialect(routes, respond, operations, _PATHS, ERROR_SCHEMA)

@@ -163,5 +163,5 @@ def _token(entry: TokenLogprob) -> Body:
     return {
         "token": entry.token,
         "logprob": logprob_number(entry),
-        "bytes": list(entry.token.encode("utf-8", "replace")),
+        "bytes": list(entry.as_bytes),
     }

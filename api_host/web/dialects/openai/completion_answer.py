@@ -5,6 +5,7 @@ Knows events and OpenAI's JSON (API reference, "The completion object"), no requ
 
 from __future__ import annotations
 
+import codecs
 import secrets
 import time
 
@@ -17,7 +18,7 @@ class CompletionAnswer:
     """The chunks of one answer of ``n`` choices, those of all prompts together."""
 
     def __init__(self, n: int) -> None:
-        self._lengths = [0] * n
+        self._offsets = [_Offsets() for _ in range(n)]
         self._head: Body = {
             "id": f"cmpl-{secrets.token_hex(12)}",
             "object": "text_completion",
@@ -36,14 +37,36 @@ class CompletionAnswer:
         return []
 
     def _choice(self, chunk: Chunk) -> Body:
-        offset = self._lengths[chunk.index]
-        self._lengths[chunk.index] += len(chunk.text)
+        offsets = self._offsets[chunk.index]
+        if not chunk.logprobs:
+            offsets.pass_over(chunk.text)
         return {
             "text": chunk.text,
             "index": chunk.index,
-            "logprobs": _logprobs(chunk.logprobs, offset) if chunk.logprobs else None,
+            "logprobs": _logprobs(chunk.logprobs, offsets) if chunk.logprobs else None,
             "finish_reason": chunk.finish_reason,
         }
+
+
+class _Offsets:
+    """Where in a choice's text each of its tokens begins, in characters.
+
+    Counted by the tokens themselves: a chunk's text may lack the end of its tokens, which is held back.
+    """
+
+    def __init__(self) -> None:
+        self._at = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def pass_over(self, text: str) -> None:
+        """The text goes on with what no token is told of."""
+        self._at += len(text)
+
+    def next(self, entry: TokenLogprob) -> int:
+        """The offset of the next token; a token that ends a character begins where that one does."""
+        at = self._at
+        self._at += len(self._decoder.decode(entry.as_bytes))
+        return at
 
 
 class WholeCompletion:
@@ -72,15 +95,10 @@ class WholeCompletion:
         return {**self._last, "choices": [choice for _, choice in sorted(self._choices.items())]}
 
 
-def _logprobs(entries: list[TokenLogprob], offset: int) -> Body:
-    """The tokens of a piece of text that begins at the character ``offset``."""
-    offsets = []
-    for entry in entries:
-        offsets.append(offset)
-        offset += len(entry.token)
+def _logprobs(entries: list[TokenLogprob], offsets: _Offsets) -> Body:
     return {
         "tokens": [entry.token for entry in entries],
         "token_logprobs": [logprob_number(entry) for entry in entries],
         "top_logprobs": [{other.token: logprob_number(other) for other in entry.top} for entry in entries],
-        "text_offset": offsets,
+        "text_offset": [offsets.next(entry) for entry in entries],
     }

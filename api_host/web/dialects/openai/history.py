@@ -5,11 +5,11 @@ Knows the shape of turns, not their order: what may follow what is the model's c
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from api_host.generation import Message, ToolCall
+from api_host.web.output import mended, object_of
 from api_host.web.validation import shown
 
 _TEXT_PARTS = {"text": "text", "refusal": "refusal"}
@@ -53,7 +53,7 @@ def messages(turns: list[Turn]) -> list[Message]:
     found = []
     for turn in turns:
         calls = [
-            ToolCall(call.function.name, call.function.arguments.strip() or "{}", call.id)
+            ToolCall(call.function.name, mended(call.function.arguments.strip() or "{}"), call.id)
             for call in turn.tool_calls or []
         ]
         called |= {call.id: call.name for call in calls}
@@ -121,21 +121,12 @@ def _call_problems(calls: Any, where: str) -> list[str]:
     for i, call in enumerate(calls if isinstance(calls, list) else []):
         function = call.get("function") if isinstance(call, dict) else None
         arguments = function.get("arguments") if isinstance(function, dict) else None
-        if isinstance(arguments, str) and not _is_object(arguments):
+        if isinstance(arguments, str) and object_of(arguments) is None:
             problems.append(
                 f"{where}.{i}.function.arguments: {shown(arguments)} is no JSON object; "
                 "allowed: the text of a JSON object"
             )
     return problems
-
-
-def _is_object(text: str) -> bool:
-    if not text.strip():
-        return True
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
 
 
 def _text(content: Any) -> str:

@@ -197,8 +197,7 @@ def _logprob(entry: TokenLogprob) -> Body:
 
 
 def _token(entry: TokenLogprob) -> Body:
-    token = entry.token
-    return {"token": token, "logprob": logprob_number(entry), "bytes": list(token.encode("utf-8", "replace"))}
+    return {"token": entry.token, "logprob": logprob_number(entry), "bytes": list(entry.as_bytes)}
 
 
 def _usage_body(usage: Usage, n_reasoning: int) -> Body:

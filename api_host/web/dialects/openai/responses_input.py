@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from api_host.generation import Message, ToolCall
+from api_host.web.output import mended
 from api_host.web.validation import shown
 
 _ROLES = ("system", "developer", "user", "assistant")
@@ -33,7 +34,8 @@ def _add(chat: list[Message], item: dict[str, Any]) -> None:
         if last.role != "assistant":
             last = Message("assistant", "")
             chat.append(last)
-        last.tool_calls.append(ToolCall(item["name"], item["arguments"].strip() or "{}", item["call_id"]))
+        arguments = mended(item["arguments"].strip() or "{}")
+        last.tool_calls.append(ToolCall(item["name"], arguments, item["call_id"]))
     elif kind == "function_call_output":
         called = {call.id: call.name for message in chat for call in message.tool_calls}
         call_id = item["call_id"]
