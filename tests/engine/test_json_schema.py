@@ -138,6 +138,7 @@ def test_what_may_be_written(
         ({"enum": []}, "no text can be held to it"),
         ({"$ref": "#/$defs/Gone"}, "Gone"),
         ({"type": "elephant"}, "elephant"),
+        ({"x-guidance": {"lenient": 3}}, "no text can be held to it"),
         (json.loads('{"items":' * 300 + "{}" + "}" * 300), "nested too deeply"),
     ],
 )

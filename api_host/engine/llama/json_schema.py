@@ -75,7 +75,9 @@ class JsonSchemas:
             if matcher.is_error():
                 matcher = self._matcher(_prepared(schema, closed=False))
         except (RecursionError, ValueError) as error:
-            raise InvalidRequest("parameters.json_schema: it is nested too deeply") from error
+            deep = isinstance(error, RecursionError) or "recursion limit" in str(error)
+            what = "it is nested too deeply" if deep else f"no text can be held to it ({error})"
+            raise InvalidRequest(f"parameters.json_schema: {what}") from error
         if matcher.is_error():
             raise InvalidRequest(
                 f"parameters.json_schema: no text can be held to it ({_reason(matcher)}); change it, or let "
@@ -143,7 +145,7 @@ def _tokenizer(model: LlamaModel) -> LLTokenizer:
     No token of the model ends a text here: which of them may, and when, is decided beside it.
     """
     ends = set(model.eog_tokens)
-    tokens = [model.piece(token, show_control=True) for token in range(model.n_vocab)]
+    tokens = [model.read_piece(token, show_control=True) for token in range(model.n_vocab)]
     for token in range(model.n_vocab):
         if token in ends or llama_cpp.llama_vocab_get_attr(model.vocab, token) & _NO_TEXT:
             tokens[token] = b"\xff" + tokens[token]

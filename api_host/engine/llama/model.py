@@ -222,12 +222,15 @@ class LlamaModel:
     def piece(self, token: int, show_control: bool = False) -> bytes:
         """The bytes of a token as text; control tokens are empty unless they are to be shown."""
         cached = self._pieces.get((token, show_control))
-        if cached is not None:
-            return cached
+        if cached is None:
+            self._pieces[token, show_control] = cached = self.read_piece(token, show_control)
+        return cached
+
+    def read_piece(self, token: int, show_control: bool) -> bytes:
+        """As ``piece``, for who asks for all tokens once: nothing is kept."""
         buffer = ctypes.create_string_buffer(256)
         length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, 256, 0, show_control)
         if length < 0:
             buffer = ctypes.create_string_buffer(-length)
             length = llama_cpp.llama_token_to_piece(self.vocab, token, buffer, -length, 0, show_control)
-        self._pieces[token, show_control] = piece = buffer.raw[:length]
-        return piece
+        return buffer.raw[:length]
