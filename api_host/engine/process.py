@@ -195,7 +195,7 @@ class Worker:
         code = self._process.poll()
         how = "ended unexpectedly"
         if code is not None and code < 0:
-            how = f"was killed by {signal.Signals(-code).name}"
+            how = f"was killed by {_signal(-code)}"
         elif code:
             how = f"ended with exit code {code}"
         lines = [without_paths(line, *self._folders) for line in self._stderr]
@@ -271,6 +271,14 @@ class Worker:
                 elif text:
                     self._stderr.append(text)
                     log.debug("worker %s: %s", self.pid, text)
+
+
+def _signal(number: int) -> str:
+    """The name of a signal; most of the real-time ones have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def _environment() -> dict[str, str]:

@@ -58,7 +58,11 @@ def create_app(
         The application; give it to ``close_app`` when its server has stopped.
     """
     app = Flask("api_host.web", static_folder=None)
-    app.config.update(MAX_CONTENT_LENGTH=MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES)
+    app.config.update(
+        MAX_CONTENT_LENGTH=MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES, MAX_FORM_PARTS=None
+    )
+    # Werkzeug would answer with a redirect, which behind a tunnel leads from https to http.
+    app.url_map.merge_slashes = False
     background = model_routes.BackgroundLoads()
     app.extensions["api_host.background_loads"] = background
     responder = Responder(metrics, pace or Pace())

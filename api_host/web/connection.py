@@ -29,7 +29,8 @@ LINGER_S = 3.0
 SOON_S = 0.02
 SPARE_THREADS = 32
 _DISCARD_BYTES = 1 << 16
-_MANY_SLASHES = re.compile(rb"^([A-Z]+ )//+")
+_WITH_A_PATH = re.compile(rb"[A-Z]+ /")
+_MANY_SLASHES = re.compile(rb"//+")
 
 _CODES = {
     "400": "bad_request",
@@ -72,7 +73,7 @@ def _date(second: int) -> bytes:
 
 
 class _RequestLine:
-    """The head's file, whose request line has its path begin with one slash: two would begin the name of a host.
+    """The head's file, in whose request line slashes of the path count once: two in front would begin a host's name.
 
     A base URL that ends in a slash, joined with ``/v1``, gives two.
     """
@@ -81,7 +82,26 @@ class _RequestLine:
         self._file = file
 
     def readline(self) -> bytes:
-        return _MANY_SLASHES.sub(rb"\1/", self._file.readline())
+        line: bytes = self._file.readline()
+        if not _WITH_A_PATH.match(line):
+            return line
+        path, mark, query = line.partition(b"?")
+        return _MANY_SLASHES.sub(b"/", path) + mark + query
+
+
+class _Headers:
+    """The head's file, which notes what it says of the body's length: cheroot keeps the last of several."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.lengths: set[bytes] = set()
+
+    def readline(self) -> bytes:
+        line: bytes = self._file.readline()
+        name, _, value = line.partition(b":")
+        if name.lower() == b"content-length":
+            self.lengths.add(value.strip())
+        return line
 
 
 class Request(cheroot_server.HTTPRequest):
@@ -100,10 +120,14 @@ class Request(cheroot_server.HTTPRequest):
             self.rfile = head
 
     def read_request_headers(self) -> bool:
-        if not super().read_request_headers():
+        head, self.rfile = self.rfile, _Headers(self.rfile)
+        try:
+            whole, lengths = super().read_request_headers(), self.rfile.lengths
+        finally:
+            self.rfile = head
+        if not whole:
             return False
-        length = self.inheaders.get(b"Content-Length")
-        if length is not None and (self.chunked_read or not length.isdigit()):
+        if lengths and (self.chunked_read or len(lengths) > 1 or not all(map(bytes.isdigit, lengths))):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
             return False
         return True

@@ -12,6 +12,7 @@ from typing import Any
 
 from flask import Response, jsonify
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.routing import WebsocketMismatch
 
 from api_host.config import MAX_BODY_BYTES
 from api_host.errors import ApiHostError, BodyTooLarge, WrongToken
@@ -106,6 +107,8 @@ def from_http(failure: HTTPException, path: str) -> ApiHostError:
     if isinstance(failure, MethodNotAllowed):
         allowed = ", ".join(sorted(failure.valid_methods or []))
         return MethodRefused(f"this method is not allowed here; allowed: {allowed}")
+    if isinstance(failure, WebsocketMismatch):
+        return Refused("this address is no WebSocket, or nothing else; GET / tells which are")
     return Refused(failure.description or failure.name, status=failure.code or 500)
 
 

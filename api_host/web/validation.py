@@ -229,10 +229,6 @@ def _range(bounds: tuple[Any, ...]) -> str:
 
 
 def _length(bounds: tuple[Any, ...], unit: str) -> str:
-    text = ""
-    for bound in bounds:
-        if isinstance(bound, MinLen):
-            text += f" of at least {bound.min_length} {unit}"
-        elif isinstance(bound, MaxLen):
-            text += f" of at most {bound.max_length} {unit}"
-    return text
+    least = [f"at least {bound.min_length}" for bound in bounds if isinstance(bound, MinLen)]
+    most = [f"at most {bound.max_length}" for bound in bounds if isinstance(bound, MaxLen)]
+    return f" of {' and '.join([*least, *most])} {unit}" if least or most else ""

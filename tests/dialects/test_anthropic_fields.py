@@ -229,7 +229,7 @@ IMAGE = {"type": "image", "source": {"type": "url", "url": "http://x/y.png"}}
         ({"max_tokens": 1}, "messages: is missing"),
         (body_of(max_tokens=0), "max_tokens: 0 is too small"),
         (body_of(messages="Hi"), 'messages: "Hi" is not a list'),
-        (body_of(messages=[]), "messages: [] is too short; allowed: a list of at least 1 items"),
+        (body_of(messages=[]), "messages: [] is too short; allowed: a list of at least 1 and at most 100000 items"),
         (body_of(7), "messages.0: 7 is not a turn"),
         (body_of({"content": "Hi"}), "messages.0.role: is missing; allowed: user, assistant, system"),
         (body_of({"role": "tool", "content": "Hi"}), 'messages.0.role: "tool" is not known'),

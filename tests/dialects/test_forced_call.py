@@ -32,7 +32,7 @@ def function(name: str, parameters: dict[str, Any] | None) -> dict[str, Any]:
 
 
 def an_object(properties: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": list(properties), **more}
+    return {"type": "object", "properties": properties, "required": list(properties)} | more
 
 
 PAINT = function("paint_it", an_object({"size": {"enum": SIZES}, "on": {"type": "boolean"}}))
@@ -104,6 +104,26 @@ def test_every_schema_can_be_held_to(schemas: JsonSchemas, name: str | None, par
     schema = forced_call_schema(TOOLS, name, parallel)
     assert not schemas.held(schema).ended
     assert json.loads(json.dumps(schema)) == schema
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        an_object({"a": {"type": "string", "pattern": "^(?=a)b"}}),
+        an_object({"a": {"type": "file"}}),
+        an_object({"a": {"type": "string"}}, required=None),
+        an_object({"a": {"anyOf": [{"type": "null"}, PAINT]}, "b": {"$ref": "#/properties/a/anyOf/0"}}),
+        an_object({"a": {"$ref": "#/$defs/x~1y%20z"}}, **{"$defs": {"x/y z": {"type": "null"}}}),
+        an_object({"a": {"$ref": "#/$defs/A"}}, **{"$id": "http://x/y", "$defs": {"A": {"type": "null"}}}),
+    ],
+)
+def test_no_tool_is_a_reason_to_refuse_a_call(schemas: JsonSchemas, parameters: dict[str, Any]) -> None:
+    schemas.held(forced_call_schema([PAINT, function("odd", parameters)], None, parallel=True))
+
+
+def test_parameters_without_a_type_are_an_object(demo_host: ApiHost) -> None:
+    untyped = {"properties": {"x": {"enum": [1]}}, "required": ["x"]}
+    assert forced(demo_host, forced_call_schema([function("f", untyped)], "f", False)) == [("f", {"x": 1})]
 
 
 def test_a_parameter_may_say_what_nobody_holds_to(schemas: JsonSchemas) -> None:

@@ -94,10 +94,15 @@ def test_every_field_reaches_the_pipeline(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"), [(-1, None), (2**32 - 1, 0), (2**63 - 1, (2**63 - 1) % (2**32 - 1)), (0, 0)]
+    ("given", "kept"), [(2**32 - 1, 0), (2**63 - 1, (2**63 - 1) % (2**32 - 1)), (0, 0), (None, None)]
 )
-def test_seeds_of_64_bits_are_taken(site: Site, given: int, kept: int | None) -> None:
+def test_seeds_of_64_bits_are_taken(site: Site, given: int | None, kept: int | None) -> None:
     assert asked_by(site, seed=given).sampling.seed == kept
+
+
+def test_a_seed_of_minus_one_is_a_fresh_one_whatever_the_hosts_is(site: Site) -> None:
+    drawn = {asked_by(site, seed=-1).sampling.seed for _ in range(3)}
+    assert None not in drawn and len(drawn) == 3
 
 
 @pytest.mark.parametrize(

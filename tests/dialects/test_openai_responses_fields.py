@@ -37,9 +37,11 @@ def test_what_is_left_out_takes_openais_defaults(site: Site) -> None:
 
 def test_sampling_fields_arrive(site: Site) -> None:
     asked = asked_by(
-        site, max_output_tokens=7, temperature=0.5, top_p=0.25, top_logprobs=3, top_k=4, seed=-1, model="a/b"
+        site, max_output_tokens=7, temperature=0.5, top_p=0.25, top_logprobs=3, top_k=4, seed=3, model="a/b"
     )
-    assert asked.sampling == SamplingParams(max_tokens=7, temperature=0.5, top_p=0.25, logprobs=3, top_k=4)
+    assert asked.sampling == SamplingParams(
+        max_tokens=7, temperature=0.5, top_p=0.25, logprobs=3, top_k=4, seed=3
+    )
     assert asked.model == "a/b"
     assert asked_by(site, include=["message.output_text.logprobs"]).sampling.logprobs == 0
 

@@ -17,12 +17,24 @@ def without_v1(site: Site) -> openai.OpenAI:
     return openai.OpenAI(base_url=site.url, api_key=TOKEN, max_retries=0)
 
 
-@pytest.mark.parametrize("path", ["//v1/chat/completions", "///api", "//api/chat"])
-def test_slashes_at_the_beginning_count_once(site: Site, path: str) -> None:
+@pytest.mark.parametrize(
+    "path", ["//v1/chat/completions", "///api", "//api/chat", "/v1//chat/completions", "/api//chat"]
+)
+def test_slashes_count_once(site: Site, path: str) -> None:
     turns = [{"role": "user", "content": HI}]
     body = {"inputs": HI} if path.endswith("api") else {"model": "demo", "messages": turns}
     head, _, _ = read_all(site.raw(body, path, "Connection: close")).partition(b"\r\n")
     assert head == b"HTTP/1.1 200 OK"
+
+
+def test_slashes_of_a_query_are_its_own(site: Site) -> None:
+    answered = read_all(site.raw({"inputs": HI}, "//api?a=b//c", "Connection: close"))
+    assert answered.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_a_length_that_is_told_twice_is_refused_unless_it_is_the_same(site: Site) -> None:
+    answered = read_all(site.raw({"inputs": HI}, "/api", "Content-Length: 0\nConnection: close"))
+    assert answered.startswith(b"HTTP/1.1 400 Bad Request") and answered.count(b"HTTP/1.1") == 1
 
 
 def test_a_base_url_with_a_slash_before_v1_works(site: Site) -> None:

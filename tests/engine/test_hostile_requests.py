@@ -53,6 +53,9 @@ def bystander(worker: Worker) -> Iterator[None]:
         ('root ::= "T" !<[5]>', "names a token"),
         ('root ::= "Th" !<|end|>', "names a token"),
         ('root ::= "a\0b"', "character of code 0"),
+        ("root ::= " + "[" * 90_000, "does not parse"),
+        ("root ::= " + '"\\' * 45_000, "does not parse"),
+        ("root ::= " + "!<" * 45_000, "does not parse"),
     ],
 )
 def test_a_grammar_that_would_end_the_process_is_refused(

@@ -30,6 +30,18 @@ def an_object(required: bool = True, **properties: Any) -> dict[str, Any]:
     }
 
 
+NAMED = {
+    "type": "object",
+    "propertyNames": {"$ref": "#/$defs/E"},
+    "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 5},
+    "$defs": {"E": {"enum": ["x", "y"]}},
+}
+BASE = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+OF_BASE = {"allOf": [{"$ref": "#/$defs/Base"}, {"properties": {"b": {"type": "string"}}, "required": ["b"]}]}
+KINDS = [{"properties": {"kind": {"const": kind}}, "required": ["kind"]} for kind in "pq"]
+N = {"n": {"type": "integer"}}
+
+
 # What is allowed by each of these is short, or bounded.
 SCHEMAS = [
     {"enum": LABELS},
@@ -120,7 +132,21 @@ def may_be(held: HeldToSchema, model: LlamaModel, text: str) -> bool:
         ({"type": "object", "properties": {"a": A}}, '{"a":1}', True),
         ({"type": "object", "properties": {"a": A}}, '{ "a": 1}', False),
         ({"x-guidance": {"whitespace_flexible": True}, "properties": {"a": A}}, '{\n "a": 1}', True),
-        ({"type": "array", "uniqueItems": True, "x-guidance": {"lenient": True}}, "[1, 1]", True),
+        ({"type": "array", "uniqueItems": True}, "[1, 1]", True),
+        ({"type": "array", "contains": A, "x-guidance": {"lenient": True}}, "[7]", True),
+        ({"type": "string", "format": ["date"]}, '"x"', True),
+        ({"type": "string", "format": {}}, '"x"', True),
+        ({"properties": {"a": A}}, "3", False),
+        ({"properties": {"a": A}}, '{"a": 1}', True),
+        ({"type": "number", "minimum": -3.4e38, "maximum": 3.4e38}, "1.5", True),
+        (
+            {"type": "object", "propertyNames": {"type": "string"}, "additionalProperties": A},
+            '{"x": 1}',
+            True,
+        ),
+        (NAMED, '{"x": 1, "y": 2}', True),
+        (NAMED, '{"z": 1}', False),
+        (NAMED, '{"x": 9}', False),
         ({}, "[3]", True),
     ],
 )
@@ -131,9 +157,46 @@ def test_what_may_be_written(
 
 
 @pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ({"anyOf": [OF_BASE, {"type": "null"}]}, '{"a": "x", "b": "y"}'),
+        ({"type": "array", "items": OF_BASE}, '[{"a": "x", "b": "y"}]'),
+        ({"type": "object", "properties": {**N, "x": OF_BASE}}, '{"n": 1, "x": {"a": "x", "b": "y"}}'),
+        ({"type": "object", "properties": N, "oneOf": KINDS}, '{"n": 1, "kind": "p"}'),
+        ({"$ref": "#/$defs/Base", "properties": N}, '{"a": "x", "n": 1}'),
+        ({"allOf": [BASE, {"anyOf": [{"properties": N}, {"properties": {"c": A}}]}]}, '{"a": "x", "n": 1}'),
+    ],
+)
+def test_objects_that_are_put_together_keep_all_their_properties(
+    schemas: JsonSchemas, model: LlamaModel, schema: dict[str, Any], text: str
+):
+    whole = {**schema, "$defs": {"Base": BASE}}
+    jsonschema.validate(json.loads(text), whole)
+    assert may_be(schemas.held(whole), model, text)
+
+
+def test_a_banned_token_leaves_the_others_that_write_the_same(schemas: JsonSchemas, model: LlamaModel):
+    held = schemas.held({"const": "capital of France"})
+    text = b""
+    while not held.ended:
+        logits = np.zeros(model.n_vocab, np.float32)
+        likeliest = int(np.flatnonzero(np.isfinite(held.rule_out(logits)))[0])
+        logits[likeliest] = -np.inf
+        left = np.flatnonzero(np.isfinite(held.rule_out(logits)))
+        token = int(left[0]) if len(left) else likeliest
+        assert held.allows(token)
+        held.accept(token)
+        text += model.piece(token)
+    assert text == b'"capital of France"'
+
+
+@pytest.mark.parametrize(
     ("schema", "says"),
     [
-        ({"type": "array", "uniqueItems": True}, 'uniqueItems.*"x-guidance"'),
+        ({"type": "array", "contains": A}, 'contains.*"x-guidance"'),
+        ({"const": 2**53 + 1}, "9007199254740993 is beyond"),
+        ({"enum": ["a", -(2**60)]}, "beyond 2"),
+        ({"allOf": [{"pattern": f"x{i}"} for i in range(13)]}, "more than 12 patterns"),
         ({"type": "string", "pattern": "^(?=a)b"}, "look-around"),
         ({"enum": []}, "no text can be held to it"),
         ({"$ref": "#/$defs/Gone"}, "Gone"),

@@ -19,7 +19,8 @@ from api_host.errors import InvalidRequest, without_paths
 MOST_NESTED = 500
 # A literal, a class of characters, a remark, a repetition, a token, or one of the marks of a group.
 _PARTS = re.compile(
-    r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|#[^\n]*|\{\s*(\d+)\s*,\s*(\d+)\s*\}|(!?<[^>\s]*>)|([()])',
+    r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|\[(?:\\.|[^\]\\])*(?:\]|\\?\Z)|#[^\n]*'
+    r"|\{\s*(\d+)\s*,\s*(\d+)\s*\}|(!?<[^<>\s]*>)|([()])",
     re.DOTALL,
 )
 

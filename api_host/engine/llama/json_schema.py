@@ -15,6 +15,7 @@ import numpy as np
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer
 
 from api_host.engine.llama.model import LlamaModel
+from api_host.engine.schema_forms import forms
 from api_host.errors import GenerationFailed, InvalidRequest
 
 # A space may follow a comma or a colon, and there is no other: a small model could write white space for ever, and
@@ -28,28 +29,10 @@ _DEFAULTS: Any = {
 # Errors otherwise carry the parser's state.
 _LIMITS = LLParserLimits(verbose_errors=False)
 
-# Any other format is a remark for readers, as JSON schema has it.
-_FORMATS = {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"}
-
 _NO_TEXT = (
     llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
     | llama_cpp.LLAMA_TOKEN_ATTR_UNUSED
     | llama_cpp.LLAMA_TOKEN_ATTR_CONTROL
-)
-
-# Where in a schema there are further ones: by name, in a list, or one.
-_NAMED = ("properties", "patternProperties", "$defs", "definitions")
-_LISTED = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
-_SINGLE = ("items", "additionalProperties", "additionalItems")
-# An object that says more than its properties is left as open as it is.
-_OPEN = (
-    "additionalProperties",
-    "patternProperties",
-    "unevaluatedProperties",
-    "allOf",
-    "anyOf",
-    "oneOf",
-    "$ref",
 )
 
 
@@ -59,7 +42,12 @@ class JsonSchemas:
     def __init__(self, model: LlamaModel) -> None:
         self._eog_tokens = model.eog_tokens
         self._n_vocab = model.n_vocab
-        self._tokenizer = _tokenizer(model)
+        try:
+            self._tokenizer = _tokenizer(model)
+        except ValueError as error:
+            raise InvalidRequest(
+                f"parameters.json_schema: no text of this model can be held to a schema ({error}); use a grammar"
+            ) from error
 
     def held(self, schema: dict[str, Any]) -> HeldToSchema:
         """The state of one text under a schema.
@@ -71,19 +59,18 @@ class JsonSchemas:
             InvalidRequest: no text can be held to it.
         """
         try:
-            matcher = self._matcher(_prepared(schema, closed=True))
-            if matcher.is_error():
-                matcher = self._matcher(_prepared(schema, closed=False))
+            for form in forms(schema):
+                matcher = self._matcher(form)
+                if not matcher.is_error():
+                    return HeldToSchema(matcher, self._eog_tokens, self._n_vocab)
         except (RecursionError, ValueError) as error:
             deep = isinstance(error, RecursionError) or "recursion limit" in str(error)
             what = "it is nested too deeply" if deep else f"no text can be held to it ({error})"
             raise InvalidRequest(f"parameters.json_schema: {what}") from error
-        if matcher.is_error():
-            raise InvalidRequest(
-                f"parameters.json_schema: no text can be held to it ({_reason(matcher)}); change it, or let "
-                'keywords be ignored that are not known here, with "x-guidance": {"lenient": true} in it'
-            )
-        return HeldToSchema(matcher, self._eog_tokens, self._n_vocab)
+        raise InvalidRequest(
+            f"parameters.json_schema: no text can be held to it ({_reason(matcher)}); change it, or let "
+            'keywords be ignored that are not known here, with "x-guidance": {"lenient": true} in it'
+        )
 
     def _matcher(self, schema: dict[str, Any]) -> LLMatcher:
         grammar = LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=_DEFAULTS)
@@ -115,7 +102,12 @@ class HeldToSchema:
         self._check()
         allowed = np.unpackbits(np.frombuffer(found, np.uint8), count=self._n_vocab, bitorder="little")
         allowed[self._ends] = self._matcher.is_accepting()
-        return np.where(allowed, logits, np.float32(-np.inf))
+        left = np.where(allowed, logits, np.float32(-np.inf))
+        if left.max() == -np.inf:
+            # Of a text that is certain to come the mask has one token at a place, and that may be banned.
+            others = [token for token in np.flatnonzero(logits > -np.inf) if self.allows(int(token))]
+            left[others] = logits[others]
+        return left
 
     def accept(self, token: int) -> None:
         """The text goes on with a token that it allows. Raises GenerationFailed as ``rule_out`` does."""
@@ -158,28 +150,3 @@ def _tokenizer(model: LlamaModel) -> LLTokenizer:
         slices=LLTokenizer.json_slices(),
     )
     return made
-
-
-def _prepared(schema: Any, closed: bool, is_part: bool = False) -> Any:
-    """The schema without formats that are remarks, and with its objects ``closed``.
-
-    What ``allOf`` puts together is left open: its parts have properties of each other.
-    """
-    if not isinstance(schema, dict):
-        return schema
-    found = {key: item for key, item in schema.items() if key != "format" or item in _FORMATS}
-    for key, item in found.items():
-        if key in _NAMED and isinstance(item, dict):
-            found[key] = {name: _prepared(one, closed) for name, one in item.items()}
-        elif key in _LISTED and isinstance(item, list):
-            found[key] = [_prepared(one, closed, is_part=key == "allOf") for one in item]
-        elif key in _SINGLE:
-            found[key] = _prepared(item, closed)
-    if (
-        closed
-        and not is_part
-        and isinstance(found.get("properties"), dict)
-        and not any(key in found for key in _OPEN)
-    ):
-        found["additionalProperties"] = False
-    return found

@@ -82,11 +82,12 @@ class LlamaSampler:
             # Nearly always the model keeps to the form by itself, and one token is cheap to judge.
             if logits[token] == -np.inf or not self._form.allows(token):
                 logits = self._form.rule_out(logits)
+                likeliest_left = int(logits.argmax())
+                if logits[likeliest_left] == -np.inf:
+                    return None
                 token = self._draw(logits)
                 if logits[token] == -np.inf:
-                    token = int(logits.argmax())
-                if logits[token] == -np.inf:
-                    return None
+                    token = likeliest_left
             self._form.accept(token)
         for ban in self._bans:
             ban.accept(token)

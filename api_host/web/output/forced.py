@@ -7,6 +7,7 @@ arguments are held to their schema as far as it is understood: descriptions of f
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 from api_host.errors import InvalidRequest
 
@@ -38,6 +39,9 @@ def forced_call_schema(tools: list[dict[str, Any]], name: str | None, parallel: 
 def _call(function: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     parameters = function.get("parameters") or {"type": "object"}
     arguments = _Hoisting(function["name"], parameters, definitions).moved(parameters)
+    if not any(key in arguments for key in ("type", "$ref", "anyOf", "oneOf", "allOf")):
+        arguments = {"type": "object", **arguments}
+    arguments = {**arguments, "x-as-far-as-it-goes": True}
     return {
         "type": "object",
         "properties": {"name": {"const": function["name"]}, "arguments": arguments},
@@ -67,7 +71,7 @@ class _Hoisting:
             if key == "properties" and isinstance(item, dict)
             else self.moved(item)
             for key, item in schema.items()
-            if key not in ("$defs", "definitions")
+            if key not in ("$defs", "definitions", "$id")
         }
 
     def _name(self, reference: str) -> str:
@@ -81,9 +85,17 @@ class _Hoisting:
         place: Any = self._root
         start, *path = reference.split("/")
         for step in path if start == "#" else [None]:
-            place = place.get(step) if isinstance(place, dict) else None
+            place = _inside(place, step)
         if not isinstance(place, dict):
             raise InvalidRequest(
                 f"tools: the parameters of {self._function} refer to {reference[:60]}, which is not in them"
             )
         return place
+
+
+def _inside(place: Any, step: str | None) -> Any:
+    """What a step of a JSON pointer (RFC 6901, in a URI) leads to."""
+    name = unquote(step or "").replace("~1", "/").replace("~0", "~")
+    if isinstance(place, list):
+        return place[int(name)] if name.isdecimal() and int(name) < len(place) else None
+    return place.get(name) if isinstance(place, dict) and step is not None else None

@@ -51,8 +51,9 @@ class Conversation:
         self.turns: list[Message] = []
         self.problems: list[str] = []
         self._called: dict[str, str] = {}
-        if system is not None:
-            self._add(Message("system", self._text(system, "system")))
+        told = self._text(system, "system") if system is not None else ""
+        if told:
+            self._add(Message("system", told))
         turns = messages if isinstance(messages, list) else []
         for i, turn in enumerate(turns):
             self._read(turn, f"messages.{i}", last=i == len(turns) - 1)

@@ -7,6 +7,7 @@ those of ``SamplingParams``. Unknown options are ignored, as Ollama does; so are
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
@@ -62,7 +63,7 @@ class Options:
             if getattr(self, field.name, None) is not None
         }
         if self.seed == -1:
-            del given["seed"]
+            given["seed"] = secrets.randbelow(2**32 - 1)
         endless = self.num_predict is None or self.num_predict < 1
         return SamplingParams(
             **{**DEFAULTS, **given},

@@ -23,6 +23,7 @@ from api_host.web.dialects.openai.fields import (
     Likeliest,
     MaxTokens,
     form_problems,
+    names_of,
 )
 from api_host.web.dialects.openai.history import Turn, history_problems, messages
 from api_host.web.dialects.openai.tools import Calling, Tool, ToolChoice, calling, tool_problems
@@ -107,7 +108,10 @@ def add_routes(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> N
         body = SHAPE.read(read_json())
         called = calling(body.tools, body.tool_choice)
         asked = body.generation_request(called)
-        generation = InWords(pipeline.generate(asked), {"inputs": "messages"})
+        names = names_of(body, "messages")
+        if called.forced:
+            names["parameters.json_schema"] = "tools"
+        generation = InWords(pipeline.generate(asked), names)
         # Where a grammar holds the text, nothing in it is reasoning, whatever the template has opened.
         free = asked.sampling.grammar is None and asked.sampling.json_schema is None
 

@@ -17,7 +17,7 @@ from api_host.web.dialect import Operation
 from api_host.web.dialects.openai.completion_answer import CompletionAnswer, WholeCompletion
 from api_host.web.dialects.openai.errors import InWords
 from api_host.web.dialects.openai.events import EventStream, PlainJson
-from api_host.web.dialects.openai.fields import MEDIA, GeneratingBody, form_problems
+from api_host.web.dialects.openai.fields import MEDIA, GeneratingBody, form_problems, names_of
 from api_host.web.dialects.openai.prompts import Prompts
 from api_host.web.dialects.openai.texts import TEXTS_SCHEMA, texts, texts_problems
 from api_host.web.streaming import Generation, Responder
@@ -85,7 +85,7 @@ def add_routes(routes: Blueprint, pipeline: Pipeline, responder: Responder) -> N
         asked = body.generation_requests()
         n = asked[0].sampling.n
         prompts = Prompts([pipeline.generate(one) for one in asked], n, body.echo is True)
-        generation = InWords(prompts, {"inputs": "prompt"})
+        generation = InWords(prompts, names_of(body, "prompt"))
         answer = CompletionAnswer(n * len(asked))
         if body.stream:
             return responder.respond(generation, EventStream(answer, body.include_usage))

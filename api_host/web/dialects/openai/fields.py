@@ -5,6 +5,7 @@ Knows no route. Ranges are those of ``SamplingParams``; a field that is null cou
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
@@ -107,12 +108,12 @@ class GeneratingBody(NamedModel, SamplingFields):
         Args:
             changed: parameters that the body spells otherwise; None leaves a default in its place.
         """
-        seed = None if self.seed is None or self.seed == -1 else self.seed % _SEEDS
+        seed = secrets.randbelow(_SEEDS) if self.seed == -1 else self.seed
         schema = self.response_format.schema if self.response_format is not None else None
         given = {field.name: getattr(self, field.name) for field in fields(SamplingParams)}
         if schema is not None:
             given["json_schema"] = schema
-        given |= {"seed": seed, **changed}
+        given |= {"seed": None if seed is None else seed % _SEEDS, **changed}
         return replace(DEFAULTS, **{name: value for name, value in given.items() if value is not None})
 
 
@@ -129,6 +130,14 @@ def form_problems(body: dict[str, Any]) -> list[str]:
     if len(held) > 1:
         problems.append(f"{held[-1]}: the answer is held to {held[0]} already; allowed: one of the two")
     return problems
+
+
+def names_of(body: GeneratingBody, inputs: str) -> dict[str, str]:
+    """How a client calls the fields of its request: the prompt, and what the answer is held to."""
+    names = {"inputs": inputs}
+    if body.response_format is not None and body.response_format.schema is not None:
+        names["parameters.json_schema"] = "response_format"
+    return names
 
 
 def forms(body: dict[str, Any]) -> list[str]:
