@@ -13,7 +13,8 @@ from langchain_openai import ChatOpenAI
 from pydantic import SecretStr
 
 from api_host.generation import Accepted, Chunk, Finished, Message, Timings, TokenLogprob, ToolCall, Usage
-from api_host.web.output import forced_call_schema
+from api_host.web.dialects.openai.chat_answer import ChatAnswer
+from api_host.web.output import OutputParser, forced_call_schema
 from tests.fakes.pipeline import FakePipeline, Step, answer
 from tests.web.site import TOKEN, Site
 
@@ -246,3 +247,20 @@ def test_half_a_character_in_a_call_that_comes_back_is_a_replacement_character(
     for request in pipeline.requests:
         assert isinstance(request.inputs, list)
         assert [call.arguments for call in request.inputs[-1].tool_calls] == [mended]
+
+
+def test_reasoning_is_counted_the_same_when_all_of_an_answer_comes_at_once() -> None:
+    """As it does from the response cache."""
+    words = ["<think>", "I ", "think", "</think>", "It ", "is ", "Paris", "."]
+
+    def counted(*chunks: Chunk) -> int:
+        answer = ChatAnswer(1, lambda prompt: OutputParser(tools=False, reasoning=True, prompt=prompt))
+        answer.take(Accepted("m", 3, "Hello"))
+        for chunk in chunks:
+            answer.take(chunk)
+        (body,) = answer.take(Finished(Usage(3, len(words)), Timings()))
+        return int(body["usage"]["completion_tokens_details"]["reasoning_tokens"])
+
+    apart = [Chunk(word, n_tokens=1, finish_reason="stop" if word == "." else None) for word in words]
+    together = Chunk("".join(words), n_tokens=len(words), finish_reason="stop")
+    assert abs(counted(*apart) - counted(together)) <= 1

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from api_host.generation import Accepted, Chunk, Event, Finished, TokenLogprob
 from api_host.web.dialects.openai.events import Body
-from api_host.web.dialects.openai.usage import logprob_number, usage_body
+from api_host.web.dialects.openai.usage import logprob_number, reasoning_tokens, usage_body
 from api_host.web.output import CallArguments, CallStarted, OutputParser, Part, Reasoning, Text
 
 
@@ -78,7 +78,7 @@ class _Turn:
         self._n_untold += chunk.n_tokens
         self._logprobs += chunk.logprobs or []
         if parts:
-            self.n_reasoning += self._n_untold if isinstance(parts[0], Reasoning) else 0
+            self.n_reasoning += reasoning_tokens(parts, self._n_untold)
             self._n_untold = 0
         deltas = [delta for delta in map(self._delta, parts) if delta]
         choices: list[Body] = [

@@ -16,7 +16,7 @@ from api_host.generation import Accepted, Chunk, Event, Finished, TokenLogprob, 
 from api_host.web.dialects.openai.errors import error_object
 from api_host.web.dialects.openai.events import Body
 from api_host.web.dialects.openai.responses_items import CallItem, Item, MessageItem, ReasoningItem
-from api_host.web.dialects.openai.usage import logprob_number
+from api_host.web.dialects.openai.usage import logprob_number, reasoning_tokens
 from api_host.web.output import CallArguments, CallStarted, OutputParser, Part, Reasoning, Text
 
 
@@ -106,7 +106,7 @@ class ResponseAnswer:
         self._n_untold += chunk.n_tokens
         self._untold += [_logprob(entry) for entry in chunk.logprobs or []]
         if parts:
-            self._n_reasoning += self._n_untold if isinstance(parts[0], Reasoning) else 0
+            self._n_reasoning += reasoning_tokens(parts, self._n_untold)
             self._n_untold = 0
         bodies = [body for part in parts for body in self._part(part)]
         if parts:
