@@ -228,10 +228,11 @@ class ApiHost:
             self._announcement.say(f"Port {self.config.port} is taken; the host is on {self._port} instead")
         self._started = time.monotonic()
         parts.callback(self._note_stopped)
-        self._announcement.local(_url(self.config.address, self._port), is_all=not self.config.tunnel)
+        url = _url(self.config.address, self._port)
+        self._announcement.local(url, is_all=not self.config.tunnel)
         self._pipeline.preload()
         if self.config.tunnel:
-            self._tunnel = Tunnel(self._port, self._note_public, self._note_no_public)
+            self._tunnel = Tunnel(url, self._note_public, self._note_no_public)
             parts.callback(self._stop_tunnel, self._tunnel)
             self._tunnel.start_in_background()
 

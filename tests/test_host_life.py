@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -201,6 +202,20 @@ def test_a_tunnel_is_printed_when_it_is_up_and_gone_after_stop(
 def host_url(printed: str) -> str:
     line = next(line for line in printed.splitlines() if line.startswith("Public URL: "))
     return line.removeprefix("Public URL: ")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.2", "::1", "0.0.0.0"])
+def test_a_tunnel_leads_to_the_address_that_the_host_listens_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    state = tmp_path / "state.json"
+    monkeypatch.setenv("API_HOST_CLOUDFLARED", str(install(tmp_path)))
+    monkeypatch.setenv("API_HOST_TUNNEL_PROBE", "0")
+    monkeypatch.setenv("FAKE_CLOUDFLARED_STATE", str(state))
+    with ApiHost(address=address, port=0, models_dir=tmp_path, announce=False) as host:
+        assert within(15, lambda: host.url != host.local_url)
+        proxy = json.loads(state.read_text())["proxy"]
+        assert requests.get(f"{proxy}/health", timeout=5).json()["status"] == "ok"
 
 
 def test_without_a_tunnel_the_reason_is_one_line_and_the_host_serves(

@@ -142,7 +142,7 @@ def test_without_a_network_the_tunnel_says_so_within_two_seconds(cache: Path, re
     release.server_close()
     began = time.monotonic()
     with pytest.raises(TunnelFailed, match="no network: cannot fetch cloudflared"):
-        Tunnel(1, on_url=print, on_problem=print).start()
+        Tunnel("http://127.0.0.1:1", on_url=print, on_problem=print).start()
     assert time.monotonic() - began < 2.0
 
 
