@@ -34,11 +34,6 @@ from api_host.web.cache_control import CacheControl
 from api_host.web.server import Server
 from api_host_client import Client
 
-
-def _nobody_waits() -> None:
-    pass
-
-
 _of_the_notebook: ApiHost | None = None
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")
 
@@ -101,7 +96,7 @@ class ApiHost:
         names_model = self.config.model is None
         self._announcement = announcement_for(self.access_token, names_model, not announce, self.facts)
         self._lock = threading.RLock()
-        self._wake: Callable[[], None] = _nobody_waits
+        self._wakers: set[Callable[[], None]] = set()
         self._running: contextlib.ExitStack | None = None
         self._port = 0
         self._started: float | None = None
@@ -202,16 +197,18 @@ class ApiHost:
         """What an earlier run of the cell has left: the same host goes on under a new name, another one ends."""
         global _of_the_notebook
         before, _of_the_notebook = _of_the_notebook, self
-        if before is None or before is self or not before.running:
+        if before is None or before is self:
             return
-        if before.config == self.config:
-            self.__dict__ = before.__dict__
-        else:
-            before.stop()
+        with before._lock:
+            if before.running and (before.config, before._hub_token) == (self.config, self._hub_token):
+                before._wakers |= self._wakers
+                self.__dict__ = before.__dict__
+            else:
+                before.stop()
 
     def _start(self, parts: contextlib.ExitStack) -> None:
         """Starts the parts; what ends them goes on ``parts``, which runs it in reverse."""
-        parts.callback(lambda: self._wake())
+        parts.callback(self._wake)
         atexit.register(self.stop)
         parts.callback(atexit.unregister, self.stop)
         parts.callback(self._build)
@@ -243,13 +240,18 @@ class ApiHost:
             if parts is not None:
                 parts.close()
 
+    def _wake(self) -> None:
+        """Has every ``run`` of this host return."""
+        for wake in tuple(self._wakers):
+            wake()
+
     def run(self) -> None:
         """Serves until interrupted (Ctrl-C, a notebook's stop button, SIGTERM) or stopped by another thread.
 
         Returns when all has ended; a handler of the program's own for SIGTERM then gets that signal.
         """
         with SignalWatch() as signals:
-            self._wake = signals.wake
+            self._wakers.add(signals.wake)
             try:
                 self.start()
                 self._announcement.say("Serving until interrupted (Ctrl-C, or the stop button of the cell)")
@@ -257,6 +259,7 @@ class ApiHost:
                 self._announcement.say("Stopping")
             finally:
                 self.stop()
+                self._wakers.discard(signals.wake)
         if number == signal.SIGTERM and callable(signal.getsignal(number)):
             signal.raise_signal(number)
 
