@@ -26,6 +26,7 @@ from api_host.models.pool.pool import ModelPool
 from api_host.notebook import announcement_for, in_notebook
 from api_host.pipeline import Defaults, Pipeline
 from api_host.response_cache.cached import with_cache
+from api_host.response_cache.loaded_files import LoadedFiles
 from api_host.response_cache.store import open_store
 from api_host.signals import SignalWatch
 from api_host.tunnel import Tunnel
@@ -108,11 +109,11 @@ class ApiHost:
         config = self.config
         kind = ConvertingHub if config.convert else Hub
         hub = kind(config.models_dir, self._hub_token, config.stall_timeout, config.disk_reserve)
-        metrics = Metrics()
+        metrics, loaded = Metrics(), LoadedFiles()
         self._pool = ModelPool(
             config,
             hub,
-            Worker.start,
+            loaded.noting(Worker.start),
             on_loaded=self._announcement.loaded,
             on_failed=self._announcement.failed,
             on_downloaded=metrics.downloaded,
@@ -120,7 +121,9 @@ class ApiHost:
         metrics.engine_stats = self._pool.engine_stats
         self._store = open_store(config)
         pipeline = Pipeline(self._pool, config.model, hub.cache.list, _defaults(config))
-        self._pipeline = with_cache(pipeline, self._store, metrics, CacheControl(), config, hub.locate)
+        self._pipeline = with_cache(
+            pipeline, self._store, metrics, CacheControl(), config, hub.locate, loaded
+        )
         self._facts = FactsReader(
             self._addresses, lambda: self._started, self._pool.entries, pipeline.default_model, metrics
         )
