@@ -94,8 +94,7 @@ class ApiHost:
         )
         self.access_token = credentials.access_token(self.config)
         self._hub_token = credentials.hub_token(self.config)
-        names_model = self.config.model is None
-        self._announcement = announcement_for(self.access_token, names_model, not announce, self.facts)
+        self._announce(quiet=not announce)
         self._lock = threading.RLock()
         self._wakers: set[Callable[[], None]] = set()
         self._running: contextlib.ExitStack | None = None
@@ -109,25 +108,28 @@ class ApiHost:
         config = self.config
         kind = ConvertingHub if config.convert else Hub
         hub = kind(config.models_dir, self._hub_token, config.stall_timeout, config.disk_reserve)
-        metrics, loaded = Metrics(), LoadedFiles()
+        metrics, files = Metrics(), LoadedFiles()
         self._pool = ModelPool(
             config,
             hub,
-            loaded.noting(Worker.start),
-            on_loaded=self._announcement.loaded,
-            on_failed=self._announcement.failed,
+            files.noting(Worker.start),
+            on_loaded=lambda name, info: self._announcement.loaded(name, info),
+            on_failed=lambda name, error: self._announcement.failed(name, error),
             on_downloaded=metrics.downloaded,
         )
         metrics.engine_stats = self._pool.engine_stats
         self._store = open_store(config)
-        pipeline = Pipeline(self._pool, config.model, hub.cache.list, _defaults(config))
-        self._pipeline = with_cache(
-            pipeline, self._store, metrics, CacheControl(), config, hub.locate, loaded
-        )
+        defaults = Defaults(config.chat_format, config.seed, config.lora)
+        pipeline = Pipeline(self._pool, config.model, hub.cache.list, defaults)
+        self._pipeline = with_cache(pipeline, self._store, metrics, CacheControl(), config, hub.locate, files)
         self._facts = FactsReader(
             self._addresses, lambda: self._started, self._pool.entries, pipeline.default_model, metrics
         )
         self.app = create_app(self._pipeline, self.access_token, metrics, __version__)
+
+    def _announce(self, quiet: bool) -> None:
+        self._quiet, names_model = quiet, self.config.model is None
+        self._announcement = announcement_for(self.access_token, names_model, quiet, self.facts)
 
     @property
     def running(self) -> bool:
@@ -205,6 +207,8 @@ class ApiHost:
         with before._lock:
             if before.running and (before.config, before._hub_token) == (self.config, self._hub_token):
                 before._wakers |= self._wakers
+                if before._quiet and not self._quiet:
+                    before._announce(quiet=False)
                 self.__dict__ = before.__dict__
             else:
                 before.stop()
@@ -215,7 +219,7 @@ class ApiHost:
         atexit.register(self.stop)
         parts.callback(atexit.unregister, self.stop)
         parts.callback(self._build)
-        parts.callback(self._announcement.end)
+        parts.callback(lambda: self._announcement.end())
         if self._store is not None:
             parts.callback(self._store.close)
         parts.callback(close_app, self.app)
@@ -288,10 +292,6 @@ class ApiHost:
 
     def _note_stopped(self) -> None:
         self._started = self._no_public_url = None
-
-
-def _defaults(config: HostConfig) -> Defaults:
-    return Defaults(config.chat_format, config.seed, config.lora)
 
 
 def _url(address: str, port: int) -> str:

@@ -1,4 +1,4 @@
-"""How a host comes and goes: what it prints, its port, its threads and processes, signals, a notebook's cell."""
+"""How a host comes and goes: what it prints, its port, its threads and processes, signals, its tunnel."""
 
 from __future__ import annotations
 
@@ -140,19 +140,13 @@ def test_run_serves_until_another_thread_stops_it(tmp_path: Path, capsys: pytest
     assert "Serving until interrupted" in capsys.readouterr().out
 
 
-def runs_of(*hosts: ApiHost) -> list[threading.Thread]:
-    """``run`` of each of these in a thread, once it serves."""
-    threads = [threading.Thread(target=host.run, daemon=True) for host in hosts]
-    for thread in threads:
-        thread.start()
-    assert within(5, lambda: all(host.running and len(host._wakers) == len(hosts) for host in hosts))
-    return threads
-
-
 def test_each_run_of_a_host_returns_when_it_is_stopped(tmp_path: Path) -> None:
     host = ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False)
     for _ in range(2):
-        runs = runs_of(host, host)
+        runs = [threading.Thread(target=host.run, daemon=True) for _ in range(2)]
+        for serving in runs:
+            serving.start()
+        assert within(5, lambda: host.running and len(host._wakers) == 2)
         host.stop()
         for serving in runs:
             serving.join(5)
@@ -253,47 +247,3 @@ def test_without_a_tunnel_the_reason_is_one_line_and_the_host_serves(
         assert within(4, is_told)
         assert requests.get(f"{host.url}/health", timeout=5).status_code == 200
         assert host.url == host.local_url
-
-
-def test_a_cell_that_is_run_again_finds_its_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("api_host.host.in_notebook", lambda: True)
-    settings = {"model": "demo", "tunnel": False, "port": 0, "models_dir": tmp_path}
-    first = ApiHost(**settings).start()  # type: ignore[arg-type]
-    again = ApiHost(**settings).start()  # type: ignore[arg-type]
-    assert (again.local_url, again.access_token) == (first.local_url, first.access_token)
-    other = ApiHost(**{**settings, "model": None}).start()  # type: ignore[arg-type]
-    try:
-        assert not first.running and not again.running
-        assert other.running
-        text_of(post(other, {"model": "demo", "inputs": "Hello"}))
-    finally:
-        other.stop()
-    assert capsys.readouterr().out.count(str(first.access_token)) >= 4
-
-
-def test_a_cell_that_runs_its_host_again_returns_when_that_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api_host.host.in_notebook", lambda: True)
-    first = ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False).start()
-    again = ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False)
-    (serving,) = runs_of(again)
-    assert again.local_url == first.local_url
-    again.stop()
-    serving.join(5)
-    assert not serving.is_alive()
-    assert not first.running
-
-
-def test_a_cell_that_is_run_again_with_another_hub_token_gets_a_host_with_that(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("api_host.host.in_notebook", lambda: True)
-    monkeypatch.setenv("HF_TOKEN", "hf_wrong")
-    first = ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False).start()
-    monkeypatch.setenv("HF_TOKEN", "hf_right")
-    with ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False) as again:
-        assert not first.running
-        assert again._hub_token == "hf_right"
