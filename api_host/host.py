@@ -26,6 +26,7 @@ from api_host.models.pool.pool import ModelPool
 from api_host.notebook import announcement_for, in_notebook
 from api_host.pipeline import Defaults, Pipeline
 from api_host.response_cache.cached import with_cache
+from api_host.response_cache.loaded_files import LoadedFiles
 from api_host.response_cache.store import open_store
 from api_host.signals import SignalWatch
 from api_host.tunnel import Tunnel
@@ -33,11 +34,6 @@ from api_host.web.app import close_app, create_app
 from api_host.web.cache_control import CacheControl
 from api_host.web.server import Server
 from api_host_client import Client
-
-
-def _nobody_waits() -> None:
-    pass
-
 
 _of_the_notebook: ApiHost | None = None
 _EVERY_ADDRESS = ("0.0.0.0", "::", "")
@@ -98,10 +94,9 @@ class ApiHost:
         )
         self.access_token = credentials.access_token(self.config)
         self._hub_token = credentials.hub_token(self.config)
-        names_model = self.config.model is None
-        self._announcement = announcement_for(self.access_token, names_model, not announce, self.facts)
+        self._announce(quiet=not announce)
         self._lock = threading.RLock()
-        self._wake: Callable[[], None] = _nobody_waits
+        self._wakers: set[Callable[[], None]] = set()
         self._running: contextlib.ExitStack | None = None
         self._port = 0
         self._started: float | None = None
@@ -113,23 +108,28 @@ class ApiHost:
         config = self.config
         kind = ConvertingHub if config.convert else Hub
         hub = kind(config.models_dir, self._hub_token, config.stall_timeout, config.disk_reserve)
-        metrics = Metrics()
+        metrics, files = Metrics(), LoadedFiles()
         self._pool = ModelPool(
             config,
             hub,
-            Worker.start,
-            on_loaded=self._announcement.loaded,
-            on_failed=self._announcement.failed,
+            files.noting(Worker.start),
+            on_loaded=lambda name, info: self._announcement.loaded(name, info),
+            on_failed=lambda name, error: self._announcement.failed(name, error),
             on_downloaded=metrics.downloaded,
         )
         metrics.engine_stats = self._pool.engine_stats
         self._store = open_store(config)
-        pipeline = Pipeline(self._pool, config.model, hub.cache.list, _defaults(config))
-        self._pipeline = with_cache(pipeline, self._store, metrics, CacheControl(), config, hub.locate)
+        defaults = Defaults(config.chat_format, config.seed, config.lora)
+        pipeline = Pipeline(self._pool, config.model, hub.cache.list, defaults)
+        self._pipeline = with_cache(pipeline, self._store, metrics, CacheControl(), config, hub.locate, files)
         self._facts = FactsReader(
             self._addresses, lambda: self._started, self._pool.entries, pipeline.default_model, metrics
         )
         self.app = create_app(self._pipeline, self.access_token, metrics, __version__)
+
+    def _announce(self, quiet: bool) -> None:
+        self._quiet, names_model = quiet, self.config.model is None
+        self._announcement = announcement_for(self.access_token, names_model, quiet, self.facts)
 
     @property
     def running(self) -> bool:
@@ -202,20 +202,24 @@ class ApiHost:
         """What an earlier run of the cell has left: the same host goes on under a new name, another one ends."""
         global _of_the_notebook
         before, _of_the_notebook = _of_the_notebook, self
-        if before is None or before is self or not before.running:
+        if before is None or before is self:
             return
-        if before.config == self.config:
-            self.__dict__ = before.__dict__
-        else:
-            before.stop()
+        with before._lock:
+            if before.running and (before.config, before._hub_token) == (self.config, self._hub_token):
+                before._wakers |= self._wakers
+                if before._quiet and not self._quiet:
+                    before._announce(quiet=False)
+                self.__dict__ = before.__dict__
+            else:
+                before.stop()
 
     def _start(self, parts: contextlib.ExitStack) -> None:
         """Starts the parts; what ends them goes on ``parts``, which runs it in reverse."""
-        parts.callback(lambda: self._wake())
+        parts.callback(self._wake)
         atexit.register(self.stop)
         parts.callback(atexit.unregister, self.stop)
         parts.callback(self._build)
-        parts.callback(self._announcement.end)
+        parts.callback(lambda: self._announcement.end())
         if self._store is not None:
             parts.callback(self._store.close)
         parts.callback(close_app, self.app)
@@ -228,10 +232,11 @@ class ApiHost:
             self._announcement.say(f"Port {self.config.port} is taken; the host is on {self._port} instead")
         self._started = time.monotonic()
         parts.callback(self._note_stopped)
-        self._announcement.local(_url(self.config.address, self._port), is_all=not self.config.tunnel)
+        url = _url(self.config.address, self._port)
+        self._announcement.local(url, is_all=not self.config.tunnel)
         self._pipeline.preload()
         if self.config.tunnel:
-            self._tunnel = Tunnel(self._port, self._note_public, self._note_no_public)
+            self._tunnel = Tunnel(url, self._note_public, self._note_no_public)
             parts.callback(self._stop_tunnel, self._tunnel)
             self._tunnel.start_in_background()
 
@@ -242,13 +247,18 @@ class ApiHost:
             if parts is not None:
                 parts.close()
 
+    def _wake(self) -> None:
+        """Has every ``run`` of this host return."""
+        for wake in tuple(self._wakers):
+            wake()
+
     def run(self) -> None:
         """Serves until interrupted (Ctrl-C, a notebook's stop button, SIGTERM) or stopped by another thread.
 
         Returns when all has ended; a handler of the program's own for SIGTERM then gets that signal.
         """
         with SignalWatch() as signals:
-            self._wake = signals.wake
+            self._wakers.add(signals.wake)
             try:
                 self.start()
                 self._announcement.say("Serving until interrupted (Ctrl-C, or the stop button of the cell)")
@@ -256,6 +266,7 @@ class ApiHost:
                 self._announcement.say("Stopping")
             finally:
                 self.stop()
+                self._wakers.discard(signals.wake)
         if number == signal.SIGTERM and callable(signal.getsignal(number)):
             signal.raise_signal(number)
 
@@ -281,10 +292,6 @@ class ApiHost:
 
     def _note_stopped(self) -> None:
         self._started = self._no_public_url = None
-
-
-def _defaults(config: HostConfig) -> Defaults:
-    return Defaults(config.chat_format, config.seed, config.lora)
 
 
 def _url(address: str, port: int) -> str:

@@ -1,8 +1,9 @@
-"""How a host comes and goes: what it prints, its port, its threads and processes, signals, a notebook's cell."""
+"""How a host comes and goes: what it prints, its port, its threads and processes, signals, its tunnel."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -139,6 +140,19 @@ def test_run_serves_until_another_thread_stops_it(tmp_path: Path, capsys: pytest
     assert "Serving until interrupted" in capsys.readouterr().out
 
 
+def test_each_run_of_a_host_returns_when_it_is_stopped(tmp_path: Path) -> None:
+    host = ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False)
+    for _ in range(2):
+        runs = [threading.Thread(target=host.run, daemon=True) for _ in range(2)]
+        for serving in runs:
+            serving.start()
+        assert within(5, lambda: host.running and len(host._wakers) == 2)
+        host.stop()
+        for serving in runs:
+            serving.join(5)
+        assert not any(serving.is_alive() for serving in runs)
+
+
 class Serving:
     """``ApiHost(...).run()`` in a process of its own, up and with its model loaded."""
 
@@ -203,6 +217,20 @@ def host_url(printed: str) -> str:
     return line.removeprefix("Public URL: ")
 
 
+@pytest.mark.parametrize("address", ["127.0.0.2", "::1", "0.0.0.0"])
+def test_a_tunnel_leads_to_the_address_that_the_host_listens_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    state = tmp_path / "state.json"
+    monkeypatch.setenv("API_HOST_CLOUDFLARED", str(install(tmp_path)))
+    monkeypatch.setenv("API_HOST_TUNNEL_PROBE", "0")
+    monkeypatch.setenv("FAKE_CLOUDFLARED_STATE", str(state))
+    with ApiHost(address=address, port=0, models_dir=tmp_path, announce=False) as host:
+        assert within(15, lambda: host.url != host.local_url)
+        proxy = json.loads(state.read_text())["proxy"]
+        assert requests.get(f"{proxy}/health", timeout=5).json()["status"] == "ok"
+
+
 def test_without_a_tunnel_the_reason_is_one_line_and_the_host_serves(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,21 +247,3 @@ def test_without_a_tunnel_the_reason_is_one_line_and_the_host_serves(
         assert within(4, is_told)
         assert requests.get(f"{host.url}/health", timeout=5).status_code == 200
         assert host.url == host.local_url
-
-
-def test_a_cell_that_is_run_again_finds_its_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr("api_host.host.in_notebook", lambda: True)
-    settings = {"model": "demo", "tunnel": False, "port": 0, "models_dir": tmp_path}
-    first = ApiHost(**settings).start()  # type: ignore[arg-type]
-    again = ApiHost(**settings).start()  # type: ignore[arg-type]
-    assert (again.local_url, again.access_token) == (first.local_url, first.access_token)
-    other = ApiHost(**{**settings, "model": None}).start()  # type: ignore[arg-type]
-    try:
-        assert not first.running and not again.running
-        assert other.running
-        text_of(post(other, {"model": "demo", "inputs": "Hello"}))
-    finally:
-        other.stop()
-    assert capsys.readouterr().out.count(str(first.access_token)) >= 4

@@ -144,7 +144,7 @@ def test_cloudflared_gets_no_secret_no_foreign_option_and_no_config(
     assert {"PATH", "NO_AUTOUPDATE"} <= set(state["environment"])
     assert state["arguments"] == [
         *("tunnel", "--config", os.devnull, "--no-autoupdate", "--metrics", "127.0.0.1:0"),
-        *("--grace-period", "2s", "--protocol", "http2", "--url", f"http://127.0.0.1:{ground.port}"),
+        *("--grace-period", "2s", "--protocol", "http2", "--url", ground.local_url),
     ]
 
 

@@ -117,12 +117,12 @@ def test_the_killed_host_takes_cloudflared_along(ground: Ground) -> None:
             "import sys, time",
             "from api_host.tunnel import Timing, Tunnel",
             "timing = Timing(settle=0.01)",
-            "tunnel = Tunnel(int(sys.argv[1]), print, print, sys.argv[2], probe=bool, timing=timing)",
+            "tunnel = Tunnel(sys.argv[1], print, print, sys.argv[2], probe=bool, timing=timing)",
             "tunnel.start()",
             "time.sleep(60)",
         ]
     )
-    arguments = [sys.executable, "-c", host, str(ground.port), ground.program]
+    arguments = [sys.executable, "-c", host, ground.local_url, ground.program]
     with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as process:
         assert soon(lambda: "proxy" in ground.state)
         child = psutil.Process(ground.state["pid"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
 import stat
+import sys
 import tarfile
 import threading
 import time
@@ -96,6 +98,13 @@ def test_a_folder_that_others_could_write_to_is_made_private(cache: Path) -> Non
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
 
 
+@pytest.mark.skipif(sys.platform == "win32" or os.getuid() != 0, reason="gives a folder to another user")
+def test_a_program_in_a_folder_of_another_user_is_not_run(cache: Path) -> None:
+    find()
+    os.chown(cache, 12345, 12345)
+    assert "belongs to another user" in reason_of_failure()
+
+
 def test_a_packed_program_is_unpacked(cache: Path, release: Release, monkeypatch: pytest.MonkeyPatch) -> None:
     program, packed = release.body, io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as files:
@@ -142,7 +151,7 @@ def test_without_a_network_the_tunnel_says_so_within_two_seconds(cache: Path, re
     release.server_close()
     began = time.monotonic()
     with pytest.raises(TunnelFailed, match="no network: cannot fetch cloudflared"):
-        Tunnel(1, on_url=print, on_problem=print).start()
+        Tunnel("http://127.0.0.1:1", on_url=print, on_problem=print).start()
     assert time.monotonic() - began < 2.0
 
 

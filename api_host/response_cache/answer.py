@@ -5,11 +5,12 @@ Knows nothing of where it is kept. Packed with msgspec, as MessagePack.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 
 import msgspec
 
-from api_host.generation import Accepted, Chunk, Event, Finished, Timings
+from api_host.generation import Accepted, Chunk, Event, Finished, GenerationRequest, Timings
 
 
 @dataclass
@@ -33,6 +34,17 @@ def unpack(packed: bytes) -> KeptAnswer | None:
         return _decoder.decode(packed)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return None
+
+
+def is_cut_short(answer: KeptAnswer, request: GenerationRequest) -> bool:
+    """Whether the context that the model happened to have ended it, before any limit of the request's own."""
+    n_prompt = answer.accepted.n_prompt_tokens
+    limits = (n_prompt + request.sampling.max_tokens, request.sampling.max_length, request.options.ctx_length)
+    wanted = min(limit for limit in limits if limit is not None) - n_prompt
+    n_tokens: Counter[int] = Counter()
+    for chunk in answer.chunks:
+        n_tokens[chunk.index] += chunk.n_tokens
+    return any(chunk.finish_reason == "length" and n_tokens[chunk.index] < wanted for chunk in answer.chunks)
 
 
 class Fold:

@@ -16,8 +16,9 @@ from api_host.config import HostConfig
 from api_host.generation import GenerationRequest
 from api_host.metrics import Metrics
 from api_host.models.reference import ModelRef, parse_reference
-from api_host.response_cache.answer import KeptAnswer, unpack
+from api_host.response_cache.answer import KeptAnswer, is_cut_short, unpack
 from api_host.response_cache.key import cache_key, files_identity, is_deterministic
+from api_host.response_cache.loaded_files import LoadedFiles
 from api_host.response_cache.replay import Generation, Recording, Replay
 from api_host.response_cache.store import Store
 
@@ -70,6 +71,7 @@ class CachedPipeline:
         store: keeps the answers.
         metrics: where hits and misses are counted.
         files_of: what tells the files of these models from others; None while one is not on this disk.
+        is_loaded: whether a model's weights in memory are those of its file.
         scope: the host's settings that have a part in every answer.
         seeded: whether the host has a seed for requests without one.
         terms: of the request at hand.
@@ -82,6 +84,7 @@ class CachedPipeline:
         metrics: Metrics,
         terms: Terms,
         files_of: Callable[[Sequence[str]], str | None],
+        is_loaded: Callable[[str], bool],
         scope: str = "",
         seeded: bool = False,
     ) -> None:
@@ -89,6 +92,7 @@ class CachedPipeline:
         self._store = store
         self._metrics = metrics
         self._files_of = files_of
+        self._is_loaded = is_loaded
         self._scope = scope
         self._seeded = seeded
         self._terms = terms
@@ -126,7 +130,10 @@ class CachedPipeline:
     def _keeper(self, request: GenerationRequest) -> Callable[[KeptAnswer], None]:
         def keep(answer: KeptAnswer) -> None:
             key = self._key(request)  # by now the model's file has come
-            if key is not None:
+            if key is None or is_cut_short(answer, request):
+                return
+            # Asked after the key is known: a file that is replaced in between is not the loaded one.
+            if self._is_loaded(self._pipeline.canonical(request.model)):
                 self._store.put(key, answer.pack())
 
         return keep
@@ -139,12 +146,14 @@ def with_cache(
     terms: Terms,
     config: HostConfig,
     locate: Callable[[ModelRef], Path | None],
+    loaded: LoadedFiles,
 ) -> P:
     """The pipeline of a host with a cache before it; without a store, the pipeline itself.
 
     Args:
         config: the host's settings.
         locate: where a model's file is on this disk; None for nowhere.
+        loaded: of which files there are models in memory.
         pipeline, store, metrics, terms: as CachedPipeline's.
     """
     if store is None:
@@ -153,7 +162,12 @@ def with_cache(
     def files_of(models: Sequence[str]) -> str | None:
         return files_identity(locate(parse_reference(model)) for model in (*models, *config.lora))
 
+    def is_loaded(model: str) -> bool:
+        return loaded.has(locate(parse_reference(model)))
+
     scope = f"{__version__} {config.model_dump_json(include=_IN_EVERY_ANSWER)}"
-    cached = CachedPipeline(pipeline, store, metrics, terms, files_of, scope, config.seed is not None)
+    cached = CachedPipeline(
+        pipeline, store, metrics, terms, files_of, is_loaded, scope, config.seed is not None
+    )
     # What it lacks it hands on, so that a pipeline that learns something new needs no second place for it.
     return cast(P, cached)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -15,6 +16,8 @@ import msgspec
 from api_host.generation import GenerationRequest
 
 _FORMAT = 1
+# The hub names a content by its SHA-256, or by git's SHA-1.
+_CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
 def is_deterministic(request: GenerationRequest) -> bool:
@@ -46,8 +49,8 @@ def cache_key(request: GenerationRequest, model: str, files: str, scope: str) ->
 def files_identity(paths: Iterable[Path | None]) -> str | None:
     """What changes when another file takes the place of one of these; None where one is missing.
 
-    A file of the hub's cache is a link to its content's checksum, the same on every host; of other files it is the
-    size and the time of the last change that tell.
+    A file of the hub's cache is a link to its content's checksum, the same on every host; of other files, also those
+    that a link of the owner's leads to, it is the size and the time of the last change that tell.
     """
     found = [_identity(path) for path in paths]
     return "; ".join(identity for identity in found if identity) if all(found) else None
@@ -61,6 +64,6 @@ def _identity(path: Path | None) -> str | None:
         facts = content.stat()
     except OSError:
         return None
-    if path.is_symlink():
+    if path.is_symlink() and _CHECKSUM.fullmatch(content.name):
         return f"{content.name} {facts.st_size}"
     return f"{facts.st_size} {facts.st_mtime_ns}"

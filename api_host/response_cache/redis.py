@@ -1,7 +1,8 @@
 """Answers in a Redis server, which several hosts may share (package redis).
 
-Knows nothing of what it keeps. A server that is away, slow or full costs one line in the log and, every few seconds,
-half a second of one request's time, to see whether it is back; it never costs a request.
+Knows nothing of what it keeps. A server that is away or slow, or no Redis, costs one line in the log and, every few
+seconds, half a second of one request's time, to see whether it is back; one that refuses a command, for it is full, one
+line for each reason. It never costs a request.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ class RedisStore:
             raise InvalidRequest(
                 'cache: Redis needs the package redis; pip install "api-host[redis]"'
             ) from None
-        self._failures = (redis.RedisError, OSError, UnicodeError)
+        self._refusal = redis.ResponseError
+        self._refused: set[tuple[str, str]] = set()
         self._redis = redis.Redis.from_url(
             url,
             socket_timeout=TIMEOUT_S,
@@ -85,8 +87,11 @@ class RedisStore:
         if not self._may_ask():
             return None
         try:
-            answer = command()
-        except self._failures as failure:
+            answer: T | None = command()
+        except self._refusal as failure:
+            answer = None
+            self._note_refusal(failure)
+        except Exception as failure:  # noqa: BLE001 - logged; the package stumbles over what is no Redis
             self._lost(failure)
             return None
         self._found()
@@ -104,9 +109,22 @@ class RedisStore:
         with self._lock:
             known, self._away = self._away, True
             self._look_again = self._clock() + self._pause
+        # What is still to be read of an answer that was not understood would be taken for the next one's.
+        self._redis.connection_pool.disconnect(inuse_connections=False)
         if not known:
             log.warning(
                 "the Redis of the response cache does not answer (%s); requests go on without it", failure
+            )
+
+    def _note_refusal(self, failure: Exception) -> None:
+        kind = type(failure).__name__, str(failure).partition(" ")[0]
+        with self._lock:
+            known = kind in self._refused
+            self._refused.add(kind)
+        if not known:
+            log.warning(
+                "the Redis of the response cache refuses what it is asked (%s); such answers are generated",
+                failure,
             )
 
     def _found(self) -> None:

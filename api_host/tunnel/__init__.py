@@ -1,4 +1,4 @@
-"""A public URL for a local port, through one of Cloudflare's quick tunnels.
+"""A public URL for a local address, through one of Cloudflare's quick tunnels.
 
     tunnel.py       Tunnel: start, announce, watch, replace, stop
     connect.py      one attempt: from nothing to a URL that works
@@ -9,7 +9,7 @@
     diagnosis.py    why cloudflared gave up, in one line
     wakeup.py       what all waiting here waits on, so that a stop interrupts it
 
-Knows nothing of Flask, models or engines: it is given a port and two functions to call.
+Knows nothing of Flask, models or engines: it is given a URL of this machine and two functions to call.
 """
 
 from __future__ import annotations

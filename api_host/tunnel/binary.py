@@ -76,10 +76,11 @@ def _cached(pause: Callable[[float], None]) -> str:
         _make_private(target.parent)
         if target.exists() and time.time() - target.stat().st_mtime < FRESH_S:
             return str(target)
-        fetch(release_url(), target, pause)
-    except TunnelFailed:
-        if not target.exists():
-            raise
+        try:
+            fetch(release_url(), target, pause)
+        except TunnelFailed:
+            if not target.exists():
+                raise
     except OSError as error:
         raise TunnelFailed(
             f"cloudflared cannot be kept in the cache folder ({error.strerror}); {_INSTEAD}"

@@ -65,7 +65,7 @@ class Connector:
     """What an attempt needs to know.
 
     Args:
-        port: the local port behind the tunnel.
+        local_url: what is behind the tunnel.
         binary: path or name of the cloudflared program; None finds or fetches one.
         url_pattern: regular expression for the public URL in cloudflared's log.
         probe: tells whether the public URL answers; None asks its ``/health``, unless the environment
@@ -74,7 +74,7 @@ class Connector:
         on_silence: told that there seems to be no network while cloudflared still tries; may raise it.
     """
 
-    port: int
+    local_url: str
     binary: str | None
     url_pattern: str | None
     probe: Callable[[str], bool] | None
@@ -105,7 +105,8 @@ class Connector:
 
     def _launch(self, binary: str) -> CloudflaredProcess:
         try:
-            return CloudflaredProcess(binary, self.port, self.wakeup, self.url_pattern or QUICK_TUNNEL_URL)
+            pattern = self.url_pattern or QUICK_TUNNEL_URL
+            return CloudflaredProcess(binary, self.local_url, self.wakeup, pattern)
         except OSError as error:
             raise TunnelFailed(
                 f"cloudflared cannot be started ({error.strerror}); free some memory"

@@ -31,18 +31,20 @@ _ASK_TIMEOUT_S = 1.0
 
 
 class CloudflaredProcess:
-    """A quick tunnel to ``http://127.0.0.1:port`` as a process.
+    """A quick tunnel to a URL of this machine as a process.
 
     Args:
         binary: the program.
-        port: the local port that it forwards to.
+        local_url: what it forwards to, as ``http://127.0.0.1:8080``.
         wakeup: rung when the URL or the metrics port is known and when the process has ended.
         url_pattern: a regular expression for the public URL in its log.
 
     ``url``, ``metrics_port`` and ``exit_code`` are None until known.
     """
 
-    def __init__(self, binary: str, port: int, wakeup: Wakeup, url_pattern: str = QUICK_TUNNEL_URL) -> None:
+    def __init__(
+        self, binary: str, local_url: str, wakeup: Wakeup, url_pattern: str = QUICK_TUNNEL_URL
+    ) -> None:
         self.url: str | None = None
         self.metrics_port: int | None = None
         self.exit_code: int | None = None
@@ -51,7 +53,7 @@ class CloudflaredProcess:
         self._log: deque[str] = deque(maxlen=_LOG_LINES)
         # A session of its own: Ctrl-C in a terminal is for the host, which then stops this process in order.
         self._process = subprocess.Popen(
-            [sys.executable, "-I", "-S", str(_GUARD), str(GRACE_S), binary, *arguments(port)],
+            [sys.executable, "-I", "-S", str(_GUARD), str(GRACE_S), binary, *arguments(local_url)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -143,8 +145,8 @@ class CloudflaredProcess:
             return  # nothing is left of it
 
 
-def arguments(port: int) -> list[str]:
-    """cloudflared's command line for a quick tunnel to a local port.
+def arguments(local_url: str) -> list[str]:
+    """cloudflared's command line for a quick tunnel to a URL of this machine.
 
     The empty configuration keeps the user's own ``config.yml`` out: its ingress rules would replace
     ``--url``.
@@ -153,7 +155,7 @@ def arguments(port: int) -> list[str]:
     return [
         *("tunnel", "--config", os.devnull, "--no-autoupdate"),
         *("--metrics", "127.0.0.1:0", "--grace-period", f"{GRACE_S:.0f}s"),
-        *("--protocol", "http2", "--url", f"http://127.0.0.1:{port}"),
+        *("--protocol", "http2", "--url", local_url),
     ]
 
 

@@ -15,10 +15,10 @@ from api_host.tunnel.watchdog import Watchdog
 
 
 class Tunnel:
-    """A public URL for a local port, kept alive until ``stop``.
+    """A public URL for one of this machine, kept alive until ``stop``.
 
     Args:
-        port: the local port; something should listen there before the tunnel is announced.
+        local_url: such as ``http://127.0.0.1:8080``; something should listen there before the tunnel is announced.
         on_url: called with the public URL when the tunnel is up, and with the new one when it was replaced.
         on_problem: called with one line, the reason and the cure, when the tunnel died, or does not come up
             in the background.
@@ -35,7 +35,7 @@ class Tunnel:
 
     def __init__(
         self,
-        port: int,
+        local_url: str,
         on_url: Callable[[str], None],
         on_problem: Callable[[str], None],
         binary: str | None = None,
@@ -44,7 +44,7 @@ class Tunnel:
         url_pattern: str | None = None,
         timing: Timing | None = None,
     ) -> None:
-        self._port = port
+        self._local_url = local_url
         self._on_url = on_url
         self._on_problem = on_problem
         self._binary = binary
@@ -110,7 +110,13 @@ class Tunnel:
             self.stop()
             wakeup = Wakeup()
             connector = Connector(
-                self._port, self._binary, self._url_pattern, self._probe, self._timing, wakeup, self._suspect
+                self._local_url,
+                self._binary,
+                self._url_pattern,
+                self._probe,
+                self._timing,
+                wakeup,
+                self._suspect,
             )
             watchdog = Watchdog(connector, wakeup, self._timing, self._on_url, self._on_problem, patient)
             with self._lock:

@@ -25,7 +25,7 @@ def origin() -> Iterator[Origin]:
 
 @pytest.fixture
 def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: Origin) -> Iterator[Ground]:
-    made = Ground(tmp_path, monkeypatch, origin.port)
+    made = Ground(tmp_path, monkeypatch, origin.url)
     yield made
     for tunnel in made.tunnels:
         tunnel.stop()

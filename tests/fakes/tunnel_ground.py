@@ -31,7 +31,7 @@ class Origin(ThreadingHTTPServer):
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), OriginRequest)
-        self.port = self.server_address[1]
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
         self.go_on = threading.Event()
         self.paths: list[str] = []
 
@@ -81,9 +81,9 @@ def is_gone(process: psutil.Process) -> bool:
 class Ground:
     """A stand-in installed in a folder, what it wrote of itself, and the tunnels to stop at the end."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, local_url: str) -> None:
         self.program = str(install(folder))
-        self.port = port
+        self.local_url = local_url
         self.urls: list[str] = []
         self.problems: list[str] = []
         self.tunnels: list[Tunnel] = []
@@ -95,7 +95,7 @@ class Ground:
         self._monkeypatch.setenv("FAKE_CLOUDFLARED_MODE", mode)
         options = {"probe": lambda url: True, "on_url": self.urls.append, **options}
         made = Tunnel(
-            self.port, on_problem=self.problems.append, binary=self.program, timing=timing, **options
+            self.local_url, on_problem=self.problems.append, binary=self.program, timing=timing, **options
         )
         self.tunnels.append(made)
         return made

@@ -27,6 +27,7 @@ class Ground:
         self.store = MemoryStore(1_000_000, 100)
         self.metrics = Metrics()
         self.files: dict[str, str | None] = {"demo": FILE}
+        self.is_loaded = True
         self.allowed = Use.FULL
         self.result: str | None = None
         self.pipeline = self.make()
@@ -36,7 +37,9 @@ class Ground:
             found = [self.files.get(model) for model in models]
             return None if None in found else str(found)
 
-        return CachedPipeline(self.behind, self.store, self.metrics, self, files_of, scope, seeded)
+        return CachedPipeline(
+            self.behind, self.store, self.metrics, self, files_of, lambda model: self.is_loaded, scope, seeded
+        )
 
     def use(self) -> Use:
         return self.allowed

@@ -15,6 +15,7 @@ from api_host.generation import (
     Chunk,
     Event,
     Finished,
+    LoadOptions,
     SamplingParams,
     TokenLogprob,
     Usage,
@@ -49,7 +50,9 @@ def test_a_replay_has_all_that_the_first_answer_had(ground: Ground) -> None:
         Chunk("c", 0, 1, "stop", [tops[1]]),
         Finished(Usage(3, 4), answer("")[-1].timings, [1, 2, 3]),  # type: ignore[union-attr]
     ]
-    request = dataclasses.replace(HI, sampling=SamplingParams(seed=1, n=2, logprobs=1), want_tokens=True)
+    request = dataclasses.replace(
+        HI, sampling=SamplingParams(seed=1, n=2, logprobs=1, max_tokens=2), want_tokens=True
+    )
     ground.ask(request)
     cache, events = ground.ask(request)
     assert cache == "hit"
@@ -98,6 +101,39 @@ def test_a_model_that_comes_with_the_request_is_kept_under_its_new_file(ground: 
     ground.files["demo"] = FILE
     list(generation)
     assert ground.ask()[0] == "hit"
+
+
+def test_an_answer_of_weights_whose_file_was_replaced_is_not_kept(ground: Ground) -> None:
+    ground.is_loaded = False
+    ground.ask()
+    ground.is_loaded = True
+    assert [ground.ask()[0] for _ in range(2)] == ["miss", "hit"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "options", "cache"),
+    [
+        ({"max_tokens": 3}, LoadOptions(), "hit"),
+        ({"max_tokens": 4}, LoadOptions(), "miss"),
+        ({"max_tokens": 4, "max_length": 8}, LoadOptions(), "hit"),
+        ({"max_tokens": 4, "max_length": 9}, LoadOptions(), "miss"),
+        ({"max_tokens": 4}, LoadOptions(ctx_length=8), "hit"),
+        ({"max_tokens": 4}, LoadOptions(ctx_length=9), "miss"),
+    ],
+)
+@pytest.mark.parametrize("each_token", [False, True])
+def test_an_answer_that_the_context_cut_short_is_not_kept(
+    ground: Ground, limits: dict[str, int], options: LoadOptions, cache: str, each_token: bool
+) -> None:
+    ground.behind.script = lambda request: [
+        Accepted("demo", 5),
+        Chunk("a b", n_tokens=2),
+        Chunk(" c", n_tokens=1, finish_reason="length"),
+        answer("")[-1],
+    ]
+    sampling = SamplingParams(temperature=0, **limits)
+    request = dataclasses.replace(HI, sampling=sampling, options=options, each_token=each_token)
+    assert [ground.ask(request)[0] for _ in range(2)] == ["miss", cache]
 
 
 def test_hosts_with_other_settings_keep_apart(ground: Ground) -> None:

@@ -73,16 +73,27 @@ def test_another_adapter_file_is_another_model(ground: Ground) -> None:
 
 
 def test_a_files_identity_is_its_content_where_the_hub_has_named_it_so(tmp_path: Path) -> None:
-    blob, link = tmp_path / "blobs" / "abc123", tmp_path / "model.gguf"
+    checksum = "0123456789abcdef" * 4
+    blob, link = tmp_path / "blobs" / checksum, tmp_path / "model.gguf"
     blob.parent.mkdir()
     blob.write_bytes(b"12345")
     link.symlink_to(blob)
-    assert files_identity([link]) == "abc123 5"
+    assert files_identity([link]) == f"{checksum} 5"
     os.utime(blob, (1, 1))
-    assert files_identity([link]) == "abc123 5"
+    assert files_identity([link]) == f"{checksum} 5"
     before = files_identity([blob])
     os.utime(blob, (2, 2))
     assert files_identity([blob]) not in (before, None)
     assert files_identity([link, None]) is None
     blob.unlink()
     assert files_identity([link]) is None
+
+
+def test_a_link_of_the_owners_is_known_by_what_it_leads_to(tmp_path: Path) -> None:
+    target, link = tmp_path / "model-v1.gguf", tmp_path / "current.gguf"
+    target.write_bytes(b"12345")
+    link.symlink_to(target)
+    before = files_identity([link])
+    assert before == files_identity([target])
+    os.utime(target, (1, 1))
+    assert files_identity([link]) not in (before, None)

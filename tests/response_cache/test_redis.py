@@ -6,8 +6,10 @@ import logging
 import os
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -94,6 +96,26 @@ def test_a_key_of_another_type_is_a_miss(store: RedisStore, server: RedisServer)
     assert store.get("a") is None
 
 
+def test_a_full_server_still_gives_what_it_has_and_warns_once(
+    store: RedisStore, server: RedisServer, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.put("kept", b"1")
+    with redis.Redis.from_url(server.url) as plain:
+        plain.config_set("maxmemory", 1)
+        for now in range(12):
+            clock.now = float(now)
+            store.put(f"new{now}", b"2")
+            assert (store.get(f"new{now}"), store.get("kept")) == (None, b"1")
+        assert len(warnings(caplog)) == 1
+        plain.config_set("maxmemory", 0)
+        plain.rpush(f"{PREFIX}list", "not text")
+    for _ in range(2):
+        assert (store.get("list"), store.get("kept")) == (None, b"1")
+    assert len(warnings(caplog)) == 2
+    store.put("new", b"2")
+    assert store.get("new") == b"2"
+
+
 def test_a_server_that_goes_costs_one_warning_and_is_found_again(
     store: RedisStore, server: RedisServer, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -171,6 +193,28 @@ def test_something_else_at_the_port_is_a_warning(caplog: pytest.LogCaptureFixtur
         store = RedisStore(f"redis://127.0.0.1:{silent.getsockname()[1]}", 1000, LONG)
         assert store.get("a") is None
         store.close()
+    assert len(warnings(caplog)) == 1
+
+
+@pytest.mark.parametrize("reply", [b"$abc\r\n", b"*x\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"?\r\n"])
+def test_what_is_no_redis_costs_no_request_and_one_warning(
+    reply: bytes, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Other(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            while self.request.recv(4096):
+                self.request.sendall(reply * 2)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Other) as other:
+        other.daemon_threads = True
+        threading.Thread(target=other.serve_forever, args=(0.02,)).start()
+        store = RedisStore(f"redis://127.0.0.1:{other.server_address[1]}", 1000, LONG, clock=clock)
+        for now in (0.0, 1.0, 10.0):
+            clock.now = now
+            assert store.get("a") is None
+            store.put("a", b"1")
+        store.close()
+        other.shutdown()
     assert len(warnings(caplog)) == 1
 
 
