@@ -44,6 +44,15 @@ def test_pull_has_forms_for_scripts(cli: Cli, hub: LoopbackHub) -> None:
     assert told == {"model": "owner/tiny-GGUF:Q4_K_M", "path": quiet.stdout.strip(), "size": 3_000_004}
 
 
+def test_a_path_that_the_terminal_cannot_write_is_printed_as_far_as_it_can(
+    cli: Cli, hub: LoopbackHub
+) -> None:
+    latin = {"PYTHONIOENCODING": "latin-1:strict", "HF_ENDPOINT": hub.url}
+    done = cli("pull", "--quiet", "owner/tiny-GGUF:Q4_K_M", "--models-dir", "\u4e16", **latin)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rpartition("/models--owner")[0].endswith("/?")
+
+
 def test_at_a_terminal_a_bar_shows_bytes_rate_and_time_left(
     terminal: Callable[..., Terminal], hub: LoopbackHub
 ) -> None:
