@@ -27,10 +27,18 @@ Auto = Literal["auto"]
 MAX_BODY_BYTES = 32 * 1024 * 1024
 KEEP_ALIVE_S = 10.0
 
+SENDABLE = "printable ASCII characters without spaces"
+"""What a token is made of, in words."""
+
 _REDIS_URL = re.compile(
     r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])"
     r"(?::\d{1,5})?(?:/\d{0,9})?"
 )
+
+
+def is_sendable(token: str) -> bool:
+    """Whether a header can carry it."""
+    return token.isascii() and token.isprintable() and " " not in token
 
 
 class HostConfig(BaseSettings):
@@ -127,9 +135,18 @@ class HostConfig(BaseSettings):
         if token is None:
             return None
         text = token.get_secret_value()
-        if not 8 <= len(text) <= 512 or not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("token: 8 to 512 printable ASCII characters without spaces")
+        if not 8 <= len(text) <= 512 or not is_sendable(text):
+            raise ValueError(f"token: 8 to 512 {SENDABLE}")
         return token
+
+    @field_validator("hub_token")
+    @classmethod
+    def _hub_token_is_usable(cls, hub_token: SecretStr | None) -> SecretStr | None:
+        # A pasted secret often has its line's end.
+        text = hub_token.get_secret_value().strip() if hub_token is not None else ""
+        if not is_sendable(text):
+            raise ValueError(f"hub_token: {SENDABLE}")
+        return SecretStr(text) if text else None
 
     @classmethod
     def settings_customise_sources(
