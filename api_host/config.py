@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -39,6 +41,16 @@ _REDIS_URL = re.compile(
 def is_sendable(token: str) -> bool:
     """Whether a header can carry it."""
     return token.isascii() and token.isprintable() and " " not in token
+
+
+class _Environment(EnvSettingsSource):
+    """The variables; one that is no JSON where JSON is expected stays a text, which the validation refuses by name."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return value
 
 
 class HostConfig(BaseSettings):
@@ -122,6 +134,14 @@ class HostConfig(BaseSettings):
             "cache: off, memory, or redis://[[user]:password@]name[:port][/number] (or rediss://)"
         )
 
+    @field_validator("lora", "tensor_split", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, str | int | float):
+            example = "[3, 1]" if field.field_name == "tensor_split" else '["owner/name/adapter.gguf"]'
+            raise ValueError(f"{field.field_name}: a list, such as {example}")
+        return value
+
     @field_validator("tensor_split")
     @classmethod
     def _some_gpu_gets_layers(cls, tensor_split: list[float] | None) -> list[float] | None:
@@ -157,7 +177,7 @@ class HostConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, ConfigFile(settings_cls)
+        return init_settings, _Environment(settings_cls), ConfigFile(settings_cls)
 
     @classmethod
     def from_arguments(cls, **arguments: Any) -> HostConfig:

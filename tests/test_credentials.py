@@ -9,6 +9,8 @@ from api_host.config import HostConfig
 from api_host.credentials import hub_token
 from api_host.errors import InvalidRequest
 
+pytestmark = pytest.mark.usefixtures("clean_settings")
+
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
 
 
