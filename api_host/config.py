@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, field_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -27,10 +29,28 @@ Auto = Literal["auto"]
 MAX_BODY_BYTES = 32 * 1024 * 1024
 KEEP_ALIVE_S = 10.0
 
+SENDABLE = "printable ASCII characters without spaces"
+"""What a token is made of, in words."""
+
 _REDIS_URL = re.compile(
     r"rediss?://(?:[^\s/?#@]*@)?(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])"
     r"(?::\d{1,5})?(?:/\d{0,9})?"
 )
+
+
+def is_sendable(token: str) -> bool:
+    """Whether a header can carry it."""
+    return token.isascii() and token.isprintable() and " " not in token
+
+
+class _Environment(EnvSettingsSource):
+    """The variables; one that is no JSON where JSON is expected stays a text, which the validation refuses by name."""
+
+    def decode_complex_value(self, field_name: str, field: FieldInfo, value: Any) -> Any:
+        try:
+            return super().decode_complex_value(field_name, field, value)
+        except (ValueError, RecursionError):
+            return value
 
 
 class HostConfig(BaseSettings):
@@ -114,6 +134,14 @@ class HostConfig(BaseSettings):
             "cache: off, memory, or redis://[[user]:password@]name[:port][/number] (or rediss://)"
         )
 
+    @field_validator("lora", "tensor_split", mode="before")
+    @classmethod
+    def _is_a_list(cls, value: Any, field: ValidationInfo) -> Any:
+        if isinstance(value, str | int | float):
+            example = "[3, 1]" if field.field_name == "tensor_split" else '["owner/name/adapter.gguf"]'
+            raise ValueError(f"{field.field_name}: a list, such as {example}")
+        return value
+
     @field_validator("tensor_split")
     @classmethod
     def _some_gpu_gets_layers(cls, tensor_split: list[float] | None) -> list[float] | None:
@@ -127,9 +155,18 @@ class HostConfig(BaseSettings):
         if token is None:
             return None
         text = token.get_secret_value()
-        if not 8 <= len(text) <= 512 or not text.isascii() or not text.isprintable() or " " in text:
-            raise ValueError("token: 8 to 512 printable ASCII characters without spaces")
+        if not 8 <= len(text) <= 512 or not is_sendable(text):
+            raise ValueError(f"token: 8 to 512 {SENDABLE}")
         return token
+
+    @field_validator("hub_token")
+    @classmethod
+    def _hub_token_is_usable(cls, hub_token: SecretStr | None) -> SecretStr | None:
+        # A pasted secret often has its line's end.
+        text = hub_token.get_secret_value().strip() if hub_token is not None else ""
+        if not is_sendable(text):
+            raise ValueError(f"hub_token: {SENDABLE}")
+        return SecretStr(text) if text else None
 
     @classmethod
     def settings_customise_sources(
@@ -140,7 +177,7 @@ class HostConfig(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        return init_settings, env_settings, ConfigFile(settings_cls)
+        return init_settings, _Environment(settings_cls), ConfigFile(settings_cls)
 
     @classmethod
     def from_arguments(cls, **arguments: Any) -> HostConfig:

@@ -31,7 +31,8 @@ class ConfigFile(PydanticBaseSettingsSource):
         theirs = {name: own.pop(name) for name in LlmApiSettings.model_fields if name in own}
         settings = read_settings(theirs)
         above = self.current_state.get("models_dir")
-        found, problems = translated(settings, Path(above) if above is not None else None)
+        is_named = self.current_state.get("model") is not None
+        found, problems = translated(settings, Path(above) if above is not None else None, is_named)
         problems += [f"{name}: LLM API's keys set it too; keep it, or those" for name in found if name in own]
         if problems:
             raise InvalidRequest(*problems)
@@ -48,8 +49,15 @@ class ConfigFile(PydanticBaseSettingsSource):
             if named is None:
                 return {}
             raise InvalidRequest(f"config_file: there is no file {name!r}") from None
+        except RecursionError:
+            raise InvalidRequest(f"config_file: {name!r} cannot be read: it is nested too deeply") from None
         except (OSError, ValueError, yaml.YAMLError) as failure:
             raise InvalidRequest(f"config_file: {name!r} cannot be read: {failure}") from failure
         if not isinstance(keys, (dict, type(None))):
             raise InvalidRequest(f"config_file: {name!r} is no YAML of keys and values")
+        odd = [key for key in keys or () if not isinstance(key, str)]
+        if odd:
+            raise InvalidRequest(
+                f"config_file: {name!r} has the key {odd[0]!r}, which is no text; name a setting"
+            )
         return dict(keys or {})

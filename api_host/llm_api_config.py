@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from api_host.errors import InvalidRequest
 
@@ -143,17 +143,34 @@ def read_settings(file: dict[str, Any]) -> LlmApiSettings:
         InvalidRequest: ``problems`` has a sentence for each key that is wrong.
     """
     try:
-        return LlmApiSettings(**file)
+        return LlmApiSettings(**_not_overridden(file))
     except ValidationError as failure:
         raise InvalidRequest(*[_sentence(dict(problem)) for problem in failure.errors()]) from None
 
 
-def translated(settings: LlmApiSettings, models_dir: Path | None = None) -> tuple[dict[str, Any], list[str]]:
+def _not_overridden(file: dict[str, Any]) -> dict[str, Any]:
+    """The keys of a file without the parameters that the environment sets under another spelling."""
+    above, params = EnvSettingsSource(LlmApiSettings)().get("model_params"), file.get("model_params")
+    if not isinstance(above, dict) or not isinstance(params, dict):
+        return file
+    said = {SETTINGS.get(name, name) for name in above}
+    return {
+        **file,
+        "model_params": {
+            name: value for name, value in params.items() if SETTINGS.get(name, name) not in said
+        },
+    }
+
+
+def translated(
+    settings: LlmApiSettings, models_dir: Path | None = None, is_named: bool = False
+) -> tuple[dict[str, Any], list[str]]:
     """The settings by the host's names, and a sentence for each that cannot be had.
 
     Args:
         settings: LLM API's.
         models_dir: one that goes before the settings' own.
+        is_named: whether a model that goes before the settings' own is named, so that theirs need not be there.
     """
     problems: list[str] = []
     found: dict[str, Any] = {
@@ -162,7 +179,7 @@ def translated(settings: LlmApiSettings, models_dir: Path | None = None) -> tupl
         "port": settings.port,
     }
     folder = models_dir or (Path(settings.models_dir) if settings.models_dir is not None else None)
-    found["model"] = _model(settings, folder, problems)
+    found["model"] = None if is_named else _model(settings, folder, problems)
     if settings.setup_params is not None and (settings.setup_params.convert or settings.setup_params.migrate):
         found["convert"] = True
     if settings.model_family is not None:

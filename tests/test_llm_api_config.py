@@ -147,6 +147,23 @@ def test_arguments_and_the_hosts_own_variables_come_first(monkeypatch: pytest.Mo
     assert (config.threads, config.ctx_length, config.n_batch) == (3, 256, 2048)
 
 
+def test_a_variable_overrides_the_other_spelling_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LLM_API_MODEL_PARAMS__N_CTX", "2048")
+    assert configured(with_params(ctx_size=1024, num_threads=3)).ctx_length == 2048
+    assert HostConfig().threads == 3
+    monkeypatch.setenv("LLM_API_MODEL_PARAMS__CTX_SIZE", "512")
+    assert len(problems(with_params(ctx_size=1024))) == 1
+
+
+def test_a_model_that_is_named_elsewhere_outranks_one_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    keys = {"models_dir": "models", "model_name": "gone"}
+    assert configured(keys, model="demo").model == "demo"
+    monkeypatch.setenv("API_HOST_MODEL", "owner/name")
+    assert configured(keys).model == "owner/name"
+
+
 def test_the_hosts_own_keys_may_stand_beside(monkeypatch: pytest.MonkeyPatch) -> None:
     config = configured({**EXAMPLE, "tunnel": False, "parallel": 2})
     assert (config.tunnel, config.parallel, config.threads) == (False, 2, 8)

@@ -6,6 +6,7 @@ even a Ctrl-C during the imports ends without a traceback.
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -17,6 +18,7 @@ from api_host.cli.printable import printable
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and leaves the process with its exit code; ``arguments`` None is ``sys.argv``."""
+    _replace_what_is_no_text()
     try:
         signal.signal(signal.SIGTERM, _terminate)
         code = _run(arguments)
@@ -26,6 +28,13 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
     sys.exit(code)
+
+
+def _replace_what_is_no_text() -> None:
+    """Bytes and characters that the terminal's encoding does not know become question marks, not errors."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:

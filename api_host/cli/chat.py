@@ -97,8 +97,11 @@ def _private_host(ref: str | None, models_dir: Path | None) -> Iterator[Client]:
     """A host for this terminal alone: loopback, a free port, no tunnel."""
     # What goes wrong is told once, by the command itself.
     logging.getLogger("api_host").addHandler(logging.NullHandler())
-    model = HostConfig.from_arguments(model=ref).model or "demo"
-    with ApiHost(model=model, tunnel=False, port=0, models_dir=models_dir, announce=False) as host:
+    model = HostConfig.from_arguments(model=ref, models_dir=models_dir).model or "demo"
+    place = options.THIS_MACHINE
+    with ApiHost(
+        model=model, tunnel=False, address=place, port=0, models_dir=models_dir, announce=False
+    ) as host:
         client = host.client()
         # Before the first prompt, so that a download is seen and a wrong name ends the command.
         with Bar(quiet=not sys.stderr.isatty()) as bar:

@@ -42,7 +42,7 @@ def demo(quiet: bool) -> None:
         if not quiet:
             click.secho(text, bold=bold, dim=dim)
 
-    host = ApiHost(model="demo", tunnel=False, port=0, announce=False)
+    host = ApiHost(model="demo", tunnel=False, address=options.THIS_MACHINE, port=0, announce=False)
     say("Starting a host with the demo model ...")
     with host:
         say(f"It listens on {host.local_url}\n")

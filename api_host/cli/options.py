@@ -13,6 +13,9 @@ import click
 
 from api_host.config import HostConfig
 
+THIS_MACHINE = "127.0.0.1"
+"""Where the host of a command that needs one for itself listens, whatever the settings of others are."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

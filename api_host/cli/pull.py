@@ -11,6 +11,7 @@ from api_host.cli import options
 from api_host.cli.bars import Bar
 from api_host.cli.sizes import size_text
 from api_host.config import HostConfig
+from api_host.credentials import hub_token
 from api_host.models.hub.hub import Hub
 from api_host.models.pool.memory import file_size
 from api_host.models.reference import parse_reference
@@ -35,8 +36,7 @@ def pull(ref: str, as_json: bool, quiet: bool, models_dir: Path | None) -> None:
     """Fetch model REF from the hub, with a progress bar on stderr; print its file's path, then its size."""
     model = parse_reference(ref)
     config = HostConfig.from_arguments(models_dir=models_dir)
-    token = config.hub_token.get_secret_value() if config.hub_token is not None else None
-    hub = Hub(config.models_dir, token, config.stall_timeout, config.disk_reserve)
+    hub = Hub(config.models_dir, hub_token(config), config.stall_timeout, config.disk_reserve)
     with Bar(quiet=quiet) as bar:
         path = hub.fetch(model, lambda moved: bar.show(moved.file, moved.bytes_done, moved.bytes_total))
     size = file_size(path)

@@ -96,5 +96,13 @@ def _with_screen(host: ApiHost) -> None:
 
 
 def _with_json(host: ApiHost) -> None:
-    with EverySecond(HostLines(sys.stdout, host.facts, host.access_token).look):
+    lines = HostLines(sys.stdout, host.facts, host.access_token)
+
+    def look() -> None:
+        try:
+            lines.look()
+        except BrokenPipeError:  # nobody reads them any more
+            host.stop()
+
+    with EverySecond(look):
         host.run()

@@ -25,7 +25,7 @@ from huggingface_hub.constants import HF_HUB_CACHE
 
 from api_host.errors import InvalidRequest, ModelFileNotFound
 from api_host.models.gguf_files import first_part, models_among, pick, split_parts
-from api_host.models.reference import ModelRef
+from api_host.models.reference import ModelRef, is_file_name, is_repo_id
 
 UNVERIFIED = ".unverified"
 
@@ -83,11 +83,7 @@ class ModelCache:
         """The GGUF files below ``models_dir`` that are no part of the hub cache, by relative path."""
         if self.models_dir is None or not self.folder.is_dir():
             return {}
-        return {
-            path.relative_to(self.folder).as_posix(): path
-            for path in _ggufs(self.folder)
-            if self._is_local(path)
-        }
+        return {name: path for name, path in _ggufs(self.folder) if self._is_local(path)}
 
     def remove(self, ref: ModelRef) -> int:
         """Takes a model from the disk, all its parts; ``owner/name`` alone takes all that is cached of it.
@@ -129,16 +125,13 @@ class ModelCache:
     def _repositories(self) -> Iterator[tuple[str, dict[str, Path]]]:
         for folder in sorted(self.folder.glob("models--*--*")):
             owner, _, name = folder.name.removeprefix("models--").partition("--")
-            yield f"{owner}/{name}", self._files_in(folder)
+            if is_repo_id(f"{owner}/{name}"):
+                yield f"{owner}/{name}", self._files_in(folder)
 
     def _files_in(self, repository: Path) -> dict[str, Path]:
         files: dict[str, Path] = {}
         for snapshot in _snapshots(repository):
-            here = {
-                path.relative_to(snapshot).as_posix(): path
-                for path in sorted(_ggufs(snapshot))
-                if _is_whole(path)
-            }
+            here = {name: path for name, path in sorted(_ggufs(snapshot)) if _is_whole(path)}
             # llama.cpp looks for the parts of a split file beside the first one: they count within one snapshot.
             for name, path in here.items():
                 if here.keys() >= set(split_parts(name)):
@@ -190,10 +183,13 @@ def mark_of(blob: Path) -> Path:
     return blob.with_name(blob.name + UNVERIFIED)
 
 
-def _ggufs(folder: Path) -> list[Path]:
-    """What is named as a GGUF below a folder. Unlike rglob, a walk goes on when a folder in it goes."""
+def _ggufs(folder: Path) -> list[tuple[str, Path]]:
+    """The GGUFs below a folder, by relative path: those that a reference can name, which have harmless letters."""
+    # Unlike rglob, a walk goes on when a folder in it goes.
     walk = os.walk(folder)
-    return [Path(here, name) for here, _, names in walk for name in names if name.lower().endswith(".gguf")]
+    found = [Path(here, name) for here, _, names in walk for name in names if name.lower().endswith(".gguf")]
+    named = [(path.relative_to(folder).as_posix(), path) for path in found]
+    return [(name, path) for name, path in named if is_file_name(name)]
 
 
 def _is_whole(path: Path) -> bool:

@@ -84,9 +84,9 @@ def parse_reference(text: str) -> ModelRef:
 def reference_from_parts(repo_id: str, file_name: str) -> ModelRef:
     """The reference given as two fields. Raises InvalidRequest with a sentence for each wrong one."""
     problems = []
-    if not _is_repo(repo_id):
+    if not is_repo_id(repo_id):
         problems.append(f"repo_id: {_REPO_RULE}; got {_shown(repo_id)}")
-    if not _is_file(file_name):
+    if not is_file_name(file_name):
         problems.append(f"file_name: {_FILE_RULE}; got {_shown(file_name)}")
     if problems:
         raise InvalidRequest(*problems)
@@ -98,14 +98,14 @@ def _read(text: str) -> ModelRef | None:
         return ModelRef()
     repo_id, colon, quant = text.partition(":")
     if colon:
-        return ModelRef(repo_id, quant=quant) if _is_repo(repo_id) and _QUANT.fullmatch(quant) else None
+        return ModelRef(repo_id, quant=quant) if is_repo_id(repo_id) and _QUANT.fullmatch(quant) else None
     if not text.lower().endswith(".gguf"):
-        return ModelRef(text) if _is_repo(text) else None
-    if not _is_file(text):
+        return ModelRef(text) if is_repo_id(text) else None
+    if not is_file_name(text):
         return None
     owner, _, rest = text.partition("/")
     name, slash, file_name = rest.partition("/")
-    if slash and _is_repo(f"{owner}/{name}"):
+    if slash and is_repo_id(f"{owner}/{name}"):
         return ModelRef(f"{owner}/{name}", file_name=file_name)
     return ModelRef(path=text)
 
@@ -133,7 +133,8 @@ def _without_address(text: str) -> str:
     return "/".join(segments)
 
 
-def _is_repo(repo_id: str) -> bool:
+def is_repo_id(repo_id: str) -> bool:
+    """Whether a reference can name this repository."""
     parts = repo_id.split("/") if isinstance(repo_id, str) else []
     return len(parts) == 2 and all(
         _REPO_PART.fullmatch(part) and ".." not in part and "--" not in part and part[-1] not in ".-"
@@ -141,7 +142,8 @@ def _is_repo(repo_id: str) -> bool:
     )
 
 
-def _is_file(name: str) -> bool:
+def is_file_name(name: str) -> bool:
+    """Whether a reference can name this file, of a repository or below ``models_dir``."""
     if not isinstance(name, str) or not name.lower().endswith(".gguf") or len(name) > _MAX_FILE_NAME:
         return False
     return ".." not in name and all(_FILE_SEGMENT.fullmatch(segment) for segment in name.split("/"))

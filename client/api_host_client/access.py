@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from requests import PreparedRequest
 from requests.auth import AuthBase
@@ -24,15 +24,13 @@ class Address:
         url: with or without scheme (``https``, or ``http`` for this machine), trailing slash or ``/api``.
 
     Raises:
-        BadArgument: no host name, another scheme than http and https, a user name, a query or a fragment.
+        BadArgument: no host name, or one or a port that cannot be, another scheme than http and https, a user name,
+            a query or a fragment.
     """
 
     def __init__(self, url: str) -> None:
-        text = url.strip() if isinstance(url, str) else ""
-        if "://" not in text:
-            text = f"{'http' if _is_loopback(urlsplit('//' + text).hostname) else 'https'}://{text}"
-        parts = urlsplit(text)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
+        parts = _split(url.strip() if isinstance(url, str) else "")
+        if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
             raise BadArgument("url: expected an address such as https://name.trycloudflare.com")
         if "@" in parts.netloc or parts.query or parts.fragment:
             raise BadArgument(
@@ -84,6 +82,21 @@ class Token(AuthBase):
         if isinstance(value, dict):
             return {self.scrub(name): self.scrub(item) for name, item in value.items()}
         return value
+
+
+def _split(text: str) -> SplitResult | None:
+    """The parts of an address; None of one that nothing could be sent to."""
+    if any(character.isspace() for character in text):
+        return None
+    try:
+        if "://" not in text:
+            text = f"{'http' if _is_loopback(urlsplit('//' + text).hostname) else 'https'}://{text}"
+        parts = urlsplit(text)
+        (parts.hostname or "").encode("idna")
+        PreparedRequest().prepare_url(text, None)
+    except ValueError:  # of urlsplit, of a label of the name, of requests: a port, a bracket, a letter
+        return None
+    return parts
 
 
 def _is_loopback(host: str | None) -> bool:

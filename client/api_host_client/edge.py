@@ -76,6 +76,7 @@ _CODE = re.compile(
     re.IGNORECASE,
 )
 _PLAIN = re.compile(r"\s*error code:\s*(\d{3,4})\s*", re.IGNORECASE)
+_LONGEST_WAIT_S = 1e9  # JSON's whole numbers may be larger than any float
 _SEARCHED_CHARACTERS = 64 * 1024
 
 
@@ -129,14 +130,14 @@ def _code(text: str, html: bool) -> tuple[int | None, float | None]:
         return int(plain.group(1)), None
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, None
     if not isinstance(data, dict) or data.get("cloudflare_error") is not True:
         return None, None
     code, wait = data.get("error_code"), data.get("retry_after")
     return (
         code if isinstance(code, int) else 0,
-        float(wait) if isinstance(wait, int | float) else None,
+        float(wait) if isinstance(wait, int | float) and wait < _LONGEST_WAIT_S else None,
     )
 
 

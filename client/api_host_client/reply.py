@@ -137,14 +137,16 @@ def seconds_to_wait(value: Any) -> float | None:
         return None
     try:
         seconds = float(value)
+    except OverflowError:
+        return None
     except (TypeError, ValueError):
         try:
             moment = parsedate_to_datetime(str(value))
-        except ValueError:
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=timezone.utc)
+            seconds = max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+        except (ValueError, OverflowError):
             return None
-        if moment.tzinfo is None:
-            moment = moment.replace(tzinfo=timezone.utc)
-        seconds = max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
     return seconds if math.isfinite(seconds) and seconds >= 0 else None
 
 

@@ -146,6 +146,11 @@ class Stream:
 
     def _chunk(self, body: dict[str, Any]) -> Chunk:
         chunk = record(Chunk, body)
+        reason = chunk.finish_reason
+        if not (
+            isinstance(chunk.text, str) and isinstance(chunk.index, int) and isinstance(reason, str | None)
+        ):
+            raise self._broken()
         self._texts[chunk.index].append(chunk.text)
         if chunk.finish_reason:
             self._reasons[chunk.index] = chunk.finish_reason
@@ -165,10 +170,12 @@ class Stream:
         except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
-            raise StreamCut(
-                "an event of the stream is broken; what had come is in .text: ask again", texts=self.texts
-            )
+            raise self._broken()
         return body
+
+    def _broken(self) -> StreamCut:
+        told = "an event of the stream is broken; what had come is in .text: ask again"
+        return StreamCut(told, texts=self.texts)
 
     def _drain(self) -> None:
         """Reads the last bytes of a finished answer, so that its connection can serve the next request.

@@ -194,6 +194,12 @@ def serving_url(process: subprocess.Popen[str]) -> str:
     raise AssertionError(f"no local URL was printed: {process.communicate()[1]}")
 
 
+def listening_at(process: subprocess.Popen[str]) -> set[str]:
+    """The addresses at which the process takes connections."""
+    found = psutil.Process(process.pid).net_connections("tcp")
+    return {connection.laddr[0] for connection in found if connection.status == psutil.CONN_LISTEN}
+
+
 def assert_one_line_error(done: subprocess.CompletedProcess[str], *words: str, code: int = 1) -> None:
     assert done.returncode == code, done.stderr
     assert done.stdout == ""

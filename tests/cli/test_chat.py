@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import socket
+from pathlib import Path
 
 from api_host.cli import exits
+from api_host.models.demo import DEMO_MODEL_PATH
 from tests.cli.terminal import (
+    TIMEOUT_S,
     Cli,
     Start,
     assert_one_line_error,
     interrupt,
+    listening_at,
     press_until_it_ends,
     serving_url,
 )
@@ -70,6 +74,33 @@ def test_chat_talks_to_a_host_elsewhere(start: Start, cli: Cli) -> None:
     refused = cli("chat", "--url", url, "--token", "a-wrong-secret", stdin=question)
     assert_one_line_error(refused, "token", code=exits.REFUSED)
     interrupt(host)
+
+
+def test_the_host_of_a_chat_listens_to_this_machine_alone(start: Start) -> None:
+    process = start("chat", "demo", API_HOST_ADDRESS="0.0.0.0", API_HOST_USE_TOKEN="0")
+    assert process.stdin is not None and process.stdout is not None
+    process.stdin.write("Hello\n")
+    process.stdin.flush()
+    assert process.stdout.readline()
+    assert listening_at(process) == {"127.0.0.1"}
+
+
+def test_a_chat_looks_for_the_configured_model_where_models_dir_says(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("model_name: mine\n")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "mine.gguf").write_bytes(DEMO_MODEL_PATH.read_bytes())
+    done = cli("chat", "--models-dir", "models", "--json", stdin="Hello\n")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["model"] == "mine.gguf"
+
+
+def test_a_question_that_is_no_text_is_asked_all_the_same(start: Start) -> None:
+    process = start("chat", "demo", PYTHONIOENCODING="utf-8:strict")
+    assert process.stdin is not None
+    process.stdin.buffer.write(b"caf\xe9\n")
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert (process.returncode, err) == (0, "")
+    assert out.strip()
 
 
 def test_ctrl_c_while_chat_waits_for_a_line_leaves_no_traceback(start: Start) -> None:

@@ -119,6 +119,11 @@ def test_a_token_that_the_hub_refuses_is_told_but_not_repeated(cli: Cli, healthy
     assert "hf_secret_but_wrong" not in json.dumps(doctor.checks)
 
 
+def test_a_hub_token_that_cannot_be_sent_is_broken(cli: Cli, healthy_hub: str) -> None:
+    doctor = Doctor(cli, HF_ENDPOINT=healthy_hub, HF_TOKEN="hf_of two")
+    doctor.assert_found("hub", "broken", "HF_TOKEN: printable ASCII", "unset it")
+
+
 def test_a_taken_port_is_a_warning_that_names_who_has_it(cli: Cli) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]

@@ -44,6 +44,25 @@ def test_pull_has_forms_for_scripts(cli: Cli, hub: LoopbackHub) -> None:
     assert told == {"model": "owner/tiny-GGUF:Q4_K_M", "path": quiet.stdout.strip(), "size": 3_000_004}
 
 
+def test_a_path_that_the_terminal_cannot_write_is_printed_as_far_as_it_can(
+    cli: Cli, hub: LoopbackHub
+) -> None:
+    latin = {"PYTHONIOENCODING": "latin-1:strict", "HF_ENDPOINT": hub.url}
+    done = cli("pull", "--quiet", "owner/tiny-GGUF:Q4_K_M", "--models-dir", "\u4e16", **latin)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.rpartition("/models--owner")[0].endswith("/?")
+
+
+def test_pull_takes_a_pasted_hub_token_and_refuses_what_is_none(cli: Cli, hub: LoopbackHub) -> None:
+    hub.add("owner/gated", "m.Q4_0.gguf", b"GGUF", token="hf_good")
+    ask = ("pull", "--quiet", "owner/gated:Q4_0")
+    wrong = cli(*ask, HF_ENDPOINT=hub.url, HF_TOKEN="hf_g\u00f6\u00f6d")
+    assert_one_line_error(wrong, "HF_TOKEN: printable ASCII", code=exits.USAGE)
+    for name in ("API_HOST_HUB_TOKEN", "HF_TOKEN"):
+        done = cli(*ask, HF_ENDPOINT=hub.url, HF_HOME=name, **{name: " hf_good\n"})
+        assert done.returncode == 0, done.stderr
+
+
 def test_at_a_terminal_a_bar_shows_bytes_rate_and_time_left(
     terminal: Callable[..., Terminal], hub: LoopbackHub
 ) -> None:

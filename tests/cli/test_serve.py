@@ -12,7 +12,16 @@ import pytest
 import requests
 
 from api_host.cli import exits
-from tests.cli.terminal import CTRL_C, TIMEOUT_S, Cli, Start, Terminal, interrupt, serving_url
+from tests.cli.terminal import (
+    CTRL_C,
+    TIMEOUT_S,
+    Cli,
+    Start,
+    Terminal,
+    interrupt,
+    listening_at,
+    serving_url,
+)
 
 SERVE = ("serve", "--model", "demo", "--no-tunnel", "--port", "0")
 TOKEN = "my-long-secret"
@@ -32,7 +41,7 @@ def test_serve_answers_until_ctrl_c_and_leaves_nothing_behind(start: Start) -> N
 
 
 def ask(url: str, **parameters: object) -> requests.Response:
-    body = {"inputs": "A cat sat on", "parameters": {"max_tokens": 4, **parameters}}
+    body = {"model": "demo", "inputs": "A cat sat on", "parameters": {"max_tokens": 4, **parameters}}
     return requests.post(
         f"{url}/api", json=body, headers={"Authorization": f"Bearer {TOKEN}"}, timeout=TIMEOUT_S
     )
@@ -101,6 +110,17 @@ def test_json_tells_each_change_in_a_line_and_the_token_once(start: Start) -> No
     assert interrupt(process)[0] == 0
 
 
+def test_a_host_whose_reader_has_gone_ends_as_by_ctrl_c(start: Start) -> None:
+    process = start("serve", "--no-tunnel", "--port", "0", "--json", API_HOST_TOKEN=TOKEN)
+    assert process.stdout is not None and process.stderr is not None
+    url = json.loads(process.stdout.readline())["local_url"]
+    process.stdout.close()
+    assert ask(url).status_code == 200
+    assert process.wait(TIMEOUT_S) == 0
+    assert process.stderr.read() == ""
+    process.stdout = None  # nothing is left to read for who ends it
+
+
 def test_quiet_prints_nothing_but_a_token_that_was_made(start: Start) -> None:
     process = start(*SERVE, "--quiet")
     assert process.stdout is not None
@@ -132,6 +152,12 @@ def test_the_demo_answers_with_its_pace_and_says_how_to_go_on(cli: Cli) -> None:
     assert len(paces) == 3 and min(paces) > 0
     assert "api-host serve" in done.stdout
     assert cli("demo", "--quiet").stdout.splitlines()[0] == "The capital of France is Paris."
+
+
+def test_the_demo_listens_to_this_machine_alone(start: Start) -> None:
+    process = start("demo", API_HOST_ADDRESS="0.0.0.0")
+    serving_url(process)
+    assert listening_at(process) == {"127.0.0.1"}
 
 
 def test_ctrl_c_in_the_demo_leaves_no_traceback(start: Start) -> None:

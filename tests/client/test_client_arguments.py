@@ -15,6 +15,18 @@ from tests.fakes.edge import Edge, json_reply
 NAN = float("nan")
 ANSWER: dict[str, Any] = {"answer": {"role": "assistant", "content": "yes"}}
 
+NO_ADDRESSES = [
+    *("http://[::1", "[", "http://[zz]", "http://[", "http://]", "http://."),
+    *("http://host:99999", "http://host:abc", "http://host:-1"),
+    *(
+        "http://exa mple.com",
+        "exa mple.com",
+        "http://exa\tmple.com",
+        "http://a..b.c",
+        f"http://{'a' * 300}.com",
+    ),
+    *("http://\u00fc..c", "http://\uff06.com"),
+]
 REFUSED: list[tuple[Callable[[Any], object], str]] = [
     (lambda c: c.chat(NAN), "messages: nan is no chat; allowed: a text, or turns of role and content"),
     (lambda c: c.chat(None), "messages: None is no chat; "),
@@ -105,9 +117,26 @@ def test_turns_may_come_from_anything_that_gives_them(edge: Edge, client: Client
     assert edge.requests[1].json["inputs"] == ["a", "b"]
 
 
-@pytest.mark.parametrize("url", [None, NAN, "", "ftp://host"])
+@pytest.mark.parametrize("url", [None, NAN, "", "ftp://host", *NO_ADDRESSES])
 def test_an_address_that_is_none_is_an_error_of_this_package(url: Any) -> None:
     with pytest.raises(BadArgument, match="url:"):
         Client(url)
     with pytest.raises(BadArgument, match="token:"):
         Client("http://127.0.0.1:5000", "a b")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *(
+            "localhost:5000",
+            "http://[::1]:5000/api/",
+            "https://gr\u00fcn.example",
+            "my_host",
+            "http://a.example.",
+        ),
+        *("http://127.0.0.1", "https://name.trycloudflare.com/"),
+    ],
+)
+def test_an_address_in_any_spelling_is_one(url: str) -> None:
+    assert Client(url).url.endswith(url.removesuffix("/").removesuffix("/api"))

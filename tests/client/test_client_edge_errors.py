@@ -86,6 +86,17 @@ def test_the_1000s_are_found_in_text_in_pages_and_in_json(
     assert caught.value.retry_after == 99
 
 
+@pytest.mark.parametrize(
+    "body",
+    ["[" * 100_000, '{"cloudflare_error": true, "error_code": 1015, "retry_after": 1' + "0" * 400 + "}"],
+)
+def test_json_that_nobody_can_read_is_the_edges_all_the_same(edge: Edge, client: Client, body: str) -> None:
+    edge.answers(whole(body, 502, "application/json"))
+    with pytest.raises(EdgeError) as caught:
+        client.chat("Hello")
+    assert (caught.value.status, caught.value.retry_after) == (502, None)
+
+
 def test_a_gone_tunnel_says_to_take_the_new_url(edge: Edge, client: Client) -> None:
     edge.answers(whole("error code: 1033", 530, "text/plain"))
     with pytest.raises(TunnelGone, match="the URL that the host prints now"):

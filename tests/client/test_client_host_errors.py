@@ -130,5 +130,7 @@ def test_retry_after_is_read_as_seconds_or_as_a_date() -> None:
     assert seconds_to_wait(0.5) == 0.5
     assert 55 < (seconds_to_wait(in_a_minute) or 0) <= 60
     assert seconds_to_wait("Thu, 01 Jan 1970 00:00:00 GMT") == 0.0
+    for too_large in ("Thu, 01 Jan 2020 00:00:00 +99999999999999", 10**400):
+        assert seconds_to_wait(too_large) is None
     no_times: list[object] = [None, "", "soon", "-1", "nan", "inf", True, []]
     assert all(seconds_to_wait(value) is None for value in no_times)

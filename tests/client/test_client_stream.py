@@ -111,7 +111,14 @@ def test_a_stream_with_nothing_in_it_is_cut(edge: Edge, client: Client) -> None:
     assert caught.value.text == ""
 
 
-@pytest.mark.parametrize("data", [b"data: {broken\n\n", b"data: [1]\n\n", b"event: done\ndata: nothing\n\n"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"data: {broken\n\n", b"data: [1]\n\n", b"event: done\ndata: nothing\n\n"),
+        *(event({"text": 5}), event({"text": "b", "index": []}), event({"text": "b", "index": "0"})),
+        event({"text": "b", "finish_reason": {}}),
+    ],
+)
 def test_a_broken_event_cuts_the_stream(edge: Edge, client: Client, data: bytes) -> None:
     edge.answers(events(text("a"), data, DONE))
     with pytest.raises(StreamCut) as caught:

@@ -55,6 +55,18 @@ def test_models_of_the_hub_and_local_ones_are_listed_with_size_and_last_use(
     assert all(abs(model.last_used - time.time()) < 60 for model in found.values())
 
 
+def test_a_file_that_no_reference_can_name_is_no_model(loopback: LoopbackHub, tmp_path: Path) -> None:
+    cache = filled(loopback, tmp_path, f"{REPO}:Q4_K_M")
+    snapshot = cache.files_of(REPO)["m.Q4_K_M.gguf"].parent
+    for folder in (tmp_path, snapshot):
+        for name in (b"two\nlines.gguf", b"a\x1b[2J.gguf", b"b\xff.gguf", "gr\u00fcn.gguf".encode()):
+            (folder / os.fsdecode(name)).write_bytes(b"GGUF")
+    (tmp_path / "models--owner--a\x1b[2J" / "snapshots" / "1").mkdir(parents=True)
+    (tmp_path / "models--owner--a\x1b[2J" / "snapshots" / "1" / "m.gguf").write_bytes(b"GGUF")
+    assert names(cache) == [f"{REPO}/m.Q4_K_M.gguf"]
+    assert list(cache.files_of(REPO)) == ["m.Q4_K_M.gguf"] and list(cache.local_files()) == []
+
+
 def test_a_file_that_goes_while_it_is_listed_is_left_out(
     loopback: LoopbackHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

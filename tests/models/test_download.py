@@ -17,6 +17,7 @@ from api_host import errors
 from api_host.models.hub.hub import Hub, Progress
 from api_host.models.hub.transfer import redacted
 from api_host.models.reference import parse_reference
+from tests.fakes.edge import Edge, whole
 from tests.fakes.hub import LoopbackHub
 
 DATA = os.urandom(1_500_000)
@@ -193,6 +194,25 @@ def test_a_private_repository_opens_to_the_right_token_which_no_command_line_sho
     stranger = Hub(hub.cache.models_dir, token="hf_wrong", disk_reserve=0, endpoint=loopback.url)
     hub.cache.remove(parse_reference("owner/private"))
     assert isinstance(refusal(stranger, "owner/private/m.gguf"), errors.HubTokenRejected)
+
+
+def test_a_file_of_the_hub_that_no_reference_can_name_is_passed_over(hub: Hub, loopback: LoopbackHub) -> None:
+    for name in ("x\x1b]0;OWNED\x07-Q4_0.gguf", "../../x-Q4_0.gguf"):
+        loopback.add("owner/odd", name, b"GGUF")
+    loopback.add("owner/odd", "plain-Q8_0.gguf", b"GGUF")
+    error = refusal(hub, "owner/odd:Q4_0")
+    assert isinstance(error, errors.ModelFileNotFound) and error.details["available"] == ["plain-Q8_0.gguf"]
+
+
+@pytest.mark.parametrize("asked", ["owner/name", "owner/name:Q4_0", "owner/name/m.gguf"])
+@pytest.mark.parametrize(
+    "page", [b"<html>Log in to the Wi-Fi</html>", b'{"error": 1}', b'["a", {"type": "file"}]']
+)
+def test_a_page_in_the_place_of_the_hub_is_told(tmp_path: Path, asked: str, page: bytes) -> None:
+    with Edge() as wifi:
+        wifi.answers(*[whole(page)] * 3)
+        error = refusal(Hub(tmp_path, endpoint=wifi.url), asked)
+    assert isinstance(error, errors.DownloadFailed) and "does not answer like a hub" in error.message
 
 
 def test_a_disk_that_is_too_small_is_noticed_before_the_download(hub: Hub, loopback: LoopbackHub) -> None:

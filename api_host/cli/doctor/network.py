@@ -13,7 +13,8 @@ import requests
 from api_host.cli.doctor.check import Finding, broken, ok, warning
 from api_host.cli.printable import printable
 from api_host.config import HostConfig
-from api_host.errors import TunnelFailed
+from api_host.credentials import hub_token
+from api_host.errors import InvalidRequest, TunnelFailed
 from api_host.models.hub.hub import Hub
 from api_host.models.reference import parse_reference
 from api_host.tunnel import binary, reach
@@ -32,9 +33,10 @@ def hub(config: HostConfig) -> Finding:
     endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or HUB
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in _TRUE:
         return _unfetchable(config, "HF_HUB_OFFLINE is set: nothing is fetched", "unset HF_HUB_OFFLINE")
-    token = (
-        config.hub_token.get_secret_value() if config.hub_token is not None else os.environ.get("HF_TOKEN")
-    )
+    try:
+        token = hub_token(config)
+    except InvalidRequest as wrong:
+        return broken(wrong.message, "set HF_TOKEN to the token alone, or unset it")
     route = "/api/whoami-v2" if token else "/api/models?limit=1"
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     try:

@@ -45,6 +45,7 @@ from api_host.models.hub.messages import (
     request_decoder,
 )
 from api_host.models.hub.meter import Meter
+from api_host.models.reference import is_file_name
 
 HUB_ANSWER_S = 10.0
 """Seconds that the hub may take to answer a question; the same as the library's own."""
@@ -56,6 +57,7 @@ READ_BYTES = 256 * 1024
 MAX_SHOWN = 20
 """File names that an error's sentence lists; its ``available`` has all."""
 
+_NO_HUB = "the hub's address does not answer like a hub: check HF_ENDPOINT and this host's proxy"
 _ETAG = re.compile(r"[A-Za-z0-9._-]+")
 
 
@@ -148,16 +150,20 @@ def _names(request: Download) -> list[str]:
 
 
 def _listing(request: Download) -> list[str]:
-    """The names of all files on main; asked once, without the library's minute of trying again."""
+    """The names of all GGUFs on main; asked once, without the library's minute of trying again."""
     url: str | None = f"{constants.ENDPOINT}/api/models/{request.repo_id}/tree/main?recursive=true"
     headers = build_hf_headers(token=request.token)
     names: list[str] = []
     while url is not None:
         response = get_session().get(url, headers=headers, timeout=HUB_ANSWER_S)
         hf_raise_for_status(response)
-        names += [entry["path"] for entry in response.json() if entry.get("type") == "file"]
+        try:
+            names += [entry["path"] for entry in response.json() if entry.get("type") == "file"]
+        except (ValueError, TypeError, AttributeError, KeyError):
+            raise DownloadFailed(_NO_HUB) from None
         url = response.links.get("next", {}).get("url")
-    return names
+    # A name that no reference can have could steer a terminal, or lead out of a folder.
+    return [name for name in names if is_file_name(name)]
 
 
 def _not_there(request: Download, listing: list[str]) -> ModelFileNotFound:
@@ -182,9 +188,7 @@ def _describe(request: Download, name: str) -> RemoteFile:
         url = hf_hub_url(request.repo_id, name)
         facts = get_hf_file_metadata(url, token=request.token, timeout=HUB_ANSWER_S)
     if facts.commit_hash is None or _ETAG.fullmatch(facts.etag or "") is None:
-        raise DownloadFailed(
-            "the hub's address does not answer like a hub: check HF_ENDPOINT and this host's proxy"
-        )
+        raise DownloadFailed(_NO_HUB)
     return RemoteFile(name, facts.size or 0, facts.etag or "")
 
 

@@ -1,0 +1,43 @@
+"""The host's own settings, wrong: in a file of another shape, in a variable that is no list."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from api_host.config import HostConfig
+from api_host.errors import InvalidRequest
+
+pytestmark = pytest.mark.usefixtures("clean_settings")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("5000: x", "config_file: 'config.yaml' has the key 5000, which is no text; name a setting"),
+        ("~: 1", "config_file: 'config.yaml' has the key None, which is no text; name a setting"),
+        ("true: 1", "config_file: 'config.yaml' has the key True, which is no text; name a setting"),
+        ("a: " + "[" * 3000, "config_file: 'config.yaml' cannot be read: it is nested too deeply"),
+    ],
+)
+def test_a_file_with_what_no_setting_is_has_its_sentence(text: str, sentence: str) -> None:
+    Path("config.yaml").write_text(text)
+    with pytest.raises(InvalidRequest) as told:
+        HostConfig()
+    assert told.value.problems == [sentence]
+
+
+@pytest.mark.parametrize("text", ["owner/name", "[owner/name]", '"owner/name"', "7"])
+def test_a_variable_that_is_no_list_says_what_is_expected(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("API_HOST_LORA", text)
+    monkeypatch.setenv("API_HOST_TENSOR_SPLIT", "1,1")
+    with pytest.raises(ValidationError) as told:
+        HostConfig()
+    lora, split = sorted(problem["msg"] for problem in told.value.errors())
+    assert 'a list, such as ["owner/name/adapter.gguf"]' in lora
+    assert "a list, such as [3, 1]" in split
+    monkeypatch.setenv("API_HOST_LORA", '["owner/name/a.gguf"]')
+    monkeypatch.setenv("API_HOST_TENSOR_SPLIT", "[1, 1]")
+    assert (HostConfig().lora, HostConfig().tensor_split) == (["owner/name/a.gguf"], [1.0, 1.0])
