@@ -109,6 +109,8 @@ class Transport:
             )
         except requests.RequestException as error:
             raise connection_failed(error, self.address.host) from None
+        except UnicodeDecodeError:
+            raise NotAnAnswer("the answer redirects to no text: is this the URL of an API Host?") from None
         if 200 <= response.status_code < 300:
             return response
         raise error_of(self._read(response), self.token.scrub)

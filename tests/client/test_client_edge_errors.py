@@ -11,12 +11,13 @@ from api_host_client.errors import (
     EdgeError,
     EdgeTimeout,
     HostUnreachable,
+    NotAnAnswer,
     NotAnApiHost,
     Redirected,
     TooManyRequests,
     TunnelGone,
 )
-from tests.fakes.edge import Edge, json_reply, whole
+from tests.fakes.edge import Edge, json_reply, raw, whole
 
 PAGE = """<!DOCTYPE html><html class="no-js"><head><title>{title}</title></head><body><h1>
 <span class="cf-error-type" data-translate="error">Error</span>
@@ -138,6 +139,12 @@ def test_a_redirect_is_not_followed_and_its_query_not_shown(edge: Edge, client: 
     with pytest.raises(Redirected, match=r"https://elsewhere\.example/login; ") as caught:
         client.chat("Hello")
     assert "secret" not in str(caught.value)
+
+
+def test_a_redirect_to_what_is_no_text_is_no_answer(edge: Edge, client: Client) -> None:
+    edge.answers(raw(b"HTTP/1.1 302 Found\r\nLocation: \xff\r\nContent-Length: 0\r\n\r\n"))
+    with pytest.raises(NotAnAnswer, match="is this the URL of an API Host"):
+        client.chat("Hello")
 
 
 def test_a_502_in_the_hosts_own_words_stays_the_hosts(edge: Edge, client: Client) -> None:
