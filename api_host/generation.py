@@ -5,6 +5,7 @@ Knows nothing of HTTP, of the hub or of llama.cpp. Every default of a sampling p
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -13,7 +14,16 @@ from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 FinishReason = Literal["stop", "length", "cancelled"]
 
 GREEDY_TOP_K = 1
+# Of seeds the last 32-bit number means none to llama.cpp.
+N_SEEDS = 2**32 - 1
+# A part of ``SamplingParams.json_schema`` in which this is true is held to as far as it can be: else it is any object.
+AS_FAR_AS_IT_GOES = "x-as-far-as-it-goes"
 MAX_ADAPTERS = 8
+
+
+def fresh_seed() -> int:
+    """A seed that nobody has chosen: no seed at all would be the host's own, where it has one."""
+    return secrets.randbelow(N_SEEDS)
 
 
 @dataclass

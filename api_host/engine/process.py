@@ -146,9 +146,10 @@ class Worker:
 
         Raises:
             WorkerDied: the process has ended.
-            InvalidRequest: a number that no message can carry.
+            InvalidRequest: something that no message can carry, such as a number beyond 64 bits.
         """
-        self._folders = {*self._folders, *(Path(path).parent for path, _ in adapters or ())}
+        if adapters:
+            self._folders = {*self._folders, *(Path(path).parent for path, _ in adapters)}
         return self._request(lambda id: Generate(id, request, n_ctx, count_only, adapters or []))
 
     def embed(self, texts: list[str | list[int]], *, truncate: bool = False) -> RequestStream:

@@ -5,15 +5,12 @@ Knows JSON schema, nothing of tokens.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from api_host.errors import InvalidRequest
-
-# A part of a schema with this key is held to as far as it can be: else any object is taken for it.
-AS_FAR_AS = "x-as-far-as-it-goes"
+from api_host.generation import AS_FAR_AS_IT_GOES
 
 # Any other format is a remark for readers, as JSON schema has it.
 _FORMATS = ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri")
@@ -26,9 +23,9 @@ _COMBINED = ("allOf", "anyOf", "oneOf", "$ref")
 # An object that says more than its properties is left as open as it is.
 _OPEN = ("additionalProperties", "patternProperties", "unevaluatedProperties", *_COMBINED)
 
-# Whole numbers beyond are rounded where numbers are read as doubles. Bounds as large bound nothing.
+# Whole numbers beyond are rounded where numbers are read as doubles. A bound as far out bounds nothing.
 _EXACT = 2**53
-_BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
+_LEAST, _MOST = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")
 # Whether several patterns have a text in common takes twice as long to find out with each further one.
 _MOST_PATTERNS = 12
 
@@ -65,7 +62,9 @@ def _combines(schema: Any) -> bool:
     if not isinstance(schema, dict):
         return False
     properties, required = schema.get("properties"), schema.get("required")
-    if "allOf" in schema:
+    parts = schema.get("allOf", [])
+    # One part alone is a way to write a reference beside a description.
+    if not isinstance(parts, list) or len(parts) > 1:
         return True
     if isinstance(properties, dict):
         if any(key in schema for key in _COMBINED):
@@ -78,8 +77,8 @@ def _combines(schema: Any) -> bool:
 def _prepared(schema: Any, root: dict[str, Any], closed: bool) -> Any:
     if not isinstance(schema, dict):
         return schema
-    _check(schema)
     found = {key: item for key, item in schema.items() if not _is_remark(key, item)}
+    _check(found)
     for key, item in found.items():
         if key in _NAMED and isinstance(item, dict):
             found[key] = {name: _prepared(one, root, closed) for name, one in item.items()}
@@ -101,11 +100,13 @@ def _is_remark(key: str, item: Any) -> bool:
     """Whether a keyword tells a reader something, and rules out no text, or too little to be refused for it."""
     if key == "format":
         return item not in _FORMATS
+    if key == "uniqueItems":
+        return True
     if key == "propertyNames":
         return item in (True, {}, {"type": "string"})
-    if key in _BOUNDS:
-        return isinstance(item, float) and (not math.isfinite(item) or abs(item) > _EXACT)
-    return key == "uniqueItems"
+    if isinstance(item, int | float):
+        return (key in _LEAST and item < -_EXACT) or (key in _MOST and item > _EXACT)
+    return False
 
 
 def _by_patterns(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]:
@@ -130,7 +131,7 @@ def _by_patterns(schema: dict[str, Any], root: dict[str, Any]) -> dict[str, Any]
 def _check(schema: dict[str, Any]) -> None:
     """Raises InvalidRequest for what would be told wrong, or take for ever."""
     listed = schema.get("enum")
-    said = [schema.get("const"), *(schema.get(key) for key in _BOUNDS)]
+    said = [schema.get("const"), *(schema.get(key) for key in (*_LEAST, *_MOST))]
     said += listed if isinstance(listed, list) else []
     for number in said:
         if isinstance(number, int) and abs(number) > _EXACT:
@@ -156,6 +157,6 @@ def _loosened(schema: Any) -> Any:
         return [_loosened(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema.get(AS_FAR_AS) is True:
+    if schema.get(AS_FAR_AS_IT_GOES) is True:
         return {"type": "object"}
     return {key: _loosened(item) for key, item in schema.items()}

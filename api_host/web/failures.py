@@ -108,7 +108,7 @@ def from_http(failure: HTTPException, path: str) -> ApiHostError:
         allowed = ", ".join(sorted(failure.valid_methods or []))
         return MethodRefused(f"this method is not allowed here; allowed: {allowed}")
     if isinstance(failure, WebsocketMismatch):
-        return Refused("this address is no WebSocket, or nothing else; GET / tells which are")
+        return Refused("this address is for plain HTTP, or for a WebSocket alone; ask it the other way")
     return Refused(failure.description or failure.name, status=failure.code or 500)
 
 

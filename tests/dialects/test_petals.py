@@ -209,3 +209,12 @@ def test_json_is_read_whatever_its_content_type(site: Site) -> None:
     for content_type in ("application/x-www-form-urlencoded", "text/plain", "application/json"):
         head = {"Content-Type": content_type}
         assert site.session.post(site.url + PATH, data=body, headers=head, timeout=5).json()["ok"]
+
+
+def test_a_form_of_many_parts_is_not_too_large(site: Site) -> None:
+    parts = {f"note {i}": (None, "x") for i in range(1200)} | {
+        "inputs": (None, "Hi"),
+        "max_new_tokens": (None, "4"),
+    }
+    response = site.session.post(f"{site.url}/api/v1/generate", files=parts, timeout=10)
+    assert response.json()["ok"], response.text

@@ -34,7 +34,7 @@ NAMED = {
     "type": "object",
     "propertyNames": {"$ref": "#/$defs/E"},
     "additionalProperties": {"type": "integer", "minimum": 1, "maximum": 5},
-    "$defs": {"E": {"enum": ["x", "y"]}},
+    "$defs": {"E": {"enum": ["x", "y", "a (b)-ü"]}},
 }
 BASE = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
 OF_BASE = {"allOf": [{"$ref": "#/$defs/Base"}, {"properties": {"b": {"type": "string"}}, "required": ["b"]}]}
@@ -144,7 +144,11 @@ def may_be(held: HeldToSchema, model: LlamaModel, text: str) -> bool:
             '{"x": 1}',
             True,
         ),
+        ({"type": "integer", "minimum": -(2**63), "maximum": 2**63 - 1}, "12", True),
+        ({"type": "integer", "minimum": 3, "maximum": 2**63 - 1}, "2", False),
+        ({"allOf": [{"properties": {"a": A}}]}, '{"a": 1, "b": 2}', False),
         (NAMED, '{"x": 1, "y": 2}', True),
+        (NAMED, '{"a (b)-ü": 2}', True),
         (NAMED, '{"z": 1}', False),
         (NAMED, '{"x": 9}', False),
         ({}, "[3]", True),
@@ -177,17 +181,18 @@ def test_objects_that_are_put_together_keep_all_their_properties(
 
 def test_a_banned_token_leaves_the_others_that_write_the_same(schemas: JsonSchemas, model: LlamaModel):
     held = schemas.held({"const": "capital of France"})
-    text = b""
+    text, n_others = b"", 0
     while not held.ended:
         logits = np.zeros(model.n_vocab, np.float32)
         likeliest = int(np.flatnonzero(np.isfinite(held.rule_out(logits)))[0])
         logits[likeliest] = -np.inf
         left = np.flatnonzero(np.isfinite(held.rule_out(logits)))
+        n_others += len(left) > 0
         token = int(left[0]) if len(left) else likeliest
         assert held.allows(token)
         held.accept(token)
         text += model.piece(token)
-    assert text == b'"capital of France"'
+    assert text == b'"capital of France"' and n_others
 
 
 @pytest.mark.parametrize(
@@ -196,6 +201,7 @@ def test_a_banned_token_leaves_the_others_that_write_the_same(schemas: JsonSchem
         ({"type": "array", "contains": A}, 'contains.*"x-guidance"'),
         ({"const": 2**53 + 1}, "9007199254740993 is beyond"),
         ({"enum": ["a", -(2**60)]}, "beyond 2"),
+        ({"type": "integer", "minimum": 2**60}, "beyond 2"),
         ({"allOf": [{"pattern": f"x{i}"} for i in range(13)]}, "more than 12 patterns"),
         ({"type": "string", "pattern": "^(?=a)b"}, "look-around"),
         ({"enum": []}, "no text can be held to it"),

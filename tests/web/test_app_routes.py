@@ -61,6 +61,13 @@ def test_a_byte_order_mark_is_passed_over(site: Site, content_type: str | None) 
     ]
 
 
+def test_a_plain_address_is_no_websocket(site: Site) -> None:
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    response = site.session.get(f"{site.url}/api/models", headers=upgrade, timeout=10)
+    assert response.status_code == 400
+    assert "for plain HTTP, or for a WebSocket alone" in response.json()["error"]
+
+
 def test_another_media_type_is_refused_in_json(site: Site) -> None:
     response = send(site, b"<inputs>Hi</inputs>", "application/xml")
     assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")

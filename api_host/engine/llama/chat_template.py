@@ -85,7 +85,7 @@ class ChatTemplate:
             what = str(error) if isinstance(error, _SPEAKS) else f"{type(error).__name__}: {error}"
             raise InvalidRequest(f"inputs: {which} refuses this chat: {what}") from error
         stop = [answer.stop] if isinstance(answer.stop, str) else list(answer.stop or ())
-        # Half of a pair of surrogates, as "\\ud83d" in a call's arguments gives, is no text.
+        # A template may write half of a pair of surrogates, which is no text.
         text = (answer.prompt + continued).encode("utf-8", "replace").decode()
         return Prompt(text, stop if chat_format else [])
 

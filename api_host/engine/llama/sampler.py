@@ -23,7 +23,7 @@ from api_host.engine.llama.json_schema import HeldToSchema
 from api_host.engine.llama.model import LlamaModel
 from api_host.engine.penalties import Penalties
 from api_host.errors import InvalidRequest
-from api_host.generation import SamplingParams
+from api_host.generation import N_SEEDS, SamplingParams
 
 # Beside a probability of 0 llama.cpp's typical sampling finds no entropy: it gets none below this share of the highest.
 IMPOSSIBLE = 1e-30
@@ -53,7 +53,7 @@ class LlamaSampler:
         self._bans = _bans(model, params, prompt)
         self._penalties = _penalties(params, prompt, context.n_ctx)
         self._form = _form(context, params)
-        seed = secrets.randbits(32) if params.seed is None else (params.seed + index) % (2**32 - 1)
+        seed = secrets.randbits(32) if params.seed is None else (params.seed + index) % N_SEEDS
         self._random = np.random.default_rng(seed)
         self._chain = _chain(params, model.n_vocab, seed) if _needs_chain(params) else None
         # Then the likeliest token needs no copy of the logits, unless it is one of these.

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from api_host.errors import InvalidRequest
+from api_host.generation import AS_FAR_AS_IT_GOES
 
 
 def forced_call_schema(tools: list[dict[str, Any]], name: str | None, parallel: bool) -> dict[str, Any]:
@@ -41,7 +42,7 @@ def _call(function: dict[str, Any], definitions: dict[str, Any]) -> dict[str, An
     arguments = _Hoisting(function["name"], parameters, definitions).moved(parameters)
     if not any(key in arguments for key in ("type", "$ref", "anyOf", "oneOf", "allOf")):
         arguments = {"type": "object", **arguments}
-    arguments = {**arguments, "x-as-far-as-it-goes": True}
+    arguments = {**arguments, AS_FAR_AS_IT_GOES: True}
     return {
         "type": "object",
         "properties": {"name": {"const": function["name"]}, "arguments": arguments},

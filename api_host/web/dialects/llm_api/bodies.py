@@ -5,13 +5,12 @@ Knows what each parameter is called in the engine, nothing of answers. The defau
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MaxLen, MinLen
 
-from api_host.generation import GenerationRequest, SamplingParams
+from api_host.generation import GenerationRequest, SamplingParams, fresh_seed
 from api_host.web.naming import NamedModel, naming_problems
 from api_host.web.validation import Shape, shown
 
@@ -65,7 +64,7 @@ class Params:
             "repeat_last_n": self.repeat_last_n,
             "frequency_penalty": self.frequency_penalty,
             "presence_penalty": self.presence_penalty,
-            "seed": secrets.randbelow(2**32 - 1) if self.seed == -1 else self.seed,
+            "seed": fresh_seed() if self.seed == -1 else self.seed,
         }
         chosen = {name: value for name, value in given.items() if value is not None}
         return SamplingParams(**{**DEFAULTS, **chosen})

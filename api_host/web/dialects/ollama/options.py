@@ -7,13 +7,12 @@ those of ``SamplingParams``. Unknown options are ignored, as Ollama does; so are
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MaxLen
 
-from api_host.generation import LoadOptions, SamplingParams
+from api_host.generation import LoadOptions, SamplingParams, fresh_seed
 from api_host.web.naming import CtxLength
 
 MAX_TOKENS = 1_000_000
@@ -63,7 +62,7 @@ class Options:
             if getattr(self, field.name, None) is not None
         }
         if self.seed == -1:
-            given["seed"] = secrets.randbelow(2**32 - 1)
+            given["seed"] = fresh_seed()
         endless = self.num_predict is None or self.num_predict < 1
         return SamplingParams(
             **{**DEFAULTS, **given},

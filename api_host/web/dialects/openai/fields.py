@@ -5,14 +5,13 @@ Knows no route. Ranges are those of ``SamplingParams``; a field that is null cou
 
 from __future__ import annotations
 
-import secrets
 from dataclasses import dataclass, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from annotated_types import Ge, Le
 from pydantic import BeforeValidator, WithJsonSchema
 
-from api_host.generation import SamplingParams
+from api_host.generation import N_SEEDS, SamplingParams, fresh_seed
 from api_host.web.naming import LoadFields, NamedModel, naming_problems
 
 
@@ -46,9 +45,6 @@ MEDIA = ("application/json", "text/event-stream")
 
 # What OpenAI's reference gives for fields that are left out; the context bounds a text that nothing else does.
 DEFAULTS = SamplingParams(max_tokens=1_000_000, top_k=0, top_p=1.0)
-
-# OpenAI's seeds have 64 bits, those of llama.cpp have 32, of which the last number means none.
-_SEEDS = 2**32 - 1
 
 
 @dataclass
@@ -108,12 +104,13 @@ class GeneratingBody(NamedModel, SamplingFields):
         Args:
             changed: parameters that the body spells otherwise; None leaves a default in its place.
         """
-        seed = secrets.randbelow(_SEEDS) if self.seed == -1 else self.seed
+        # OpenAI's seeds have 64 bits, those of llama.cpp have 32.
+        seed = fresh_seed() if self.seed == -1 else self.seed
         schema = self.response_format.schema if self.response_format is not None else None
         given = {field.name: getattr(self, field.name) for field in fields(SamplingParams)}
         if schema is not None:
             given["json_schema"] = schema
-        given |= {"seed": None if seed is None else seed % _SEEDS, **changed}
+        given |= {"seed": None if seed is None else seed % N_SEEDS, **changed}
         return replace(DEFAULTS, **{name: value for name, value in given.items() if value is not None})
 
 
