@@ -5,7 +5,7 @@ Knows processes and time; what a hub or a cache is, only the child knows.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import queue
 import re
@@ -33,6 +33,8 @@ from api_host.models.hub.messages import (
     encode,
     from_child_decoder,
 )
+
+log = logging.getLogger(__name__)
 
 MAX_FRUITLESS = 3
 """Attempts in a row without a new byte, after which a download is given up."""
@@ -201,8 +203,10 @@ class _Child:
     def _read(self, stdout: IO[bytes]) -> None:
         for line in stdout:
             # What a library prints while it is imported comes before the child keeps its output to itself.
-            with contextlib.suppress(msgspec.DecodeError):
+            try:
                 self._messages.put(from_child_decoder.decode(line))
+            except msgspec.DecodeError:
+                log.debug("the download's process printed %r", line)
         self._messages.put(None)
 
     def _died(self) -> DownloadFailed:
