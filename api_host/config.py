@@ -22,7 +22,7 @@ from pydantic_settings import (
 
 from api_host.config_file import ConfigFile
 from api_host.generation import MAX_ADAPTERS
-from api_host.gguf_header import CacheType
+from api_host.kv_cache import CacheType
 
 Auto = Literal["auto"]
 

@@ -1,4 +1,4 @@
-"""Reads a GGUF's header: the few numbers that say how much memory weights and context will take, or all that it says.
+"""Reads a GGUF's header: the few numbers that say how much memory a model will take, or all that it says.
 
 Knows nothing of vocabularies or of the tensors' bytes. The format is ggml's docs/gguf.md, versions 2 and 3.
 """
@@ -11,7 +11,7 @@ import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 _SCALARS = {
     0: "<B",
@@ -32,21 +32,6 @@ _MAX_ITEMS = 4096
 _MAX_DIMENSIONS = 8
 
 Value = int | float | str | list[int]
-CacheType = Literal["f16", "q8_0", "q4_0"]
-# Those that llama.cpp makes no memory of a sequence for (llama-model.cpp, create_memory): they read texts as a whole.
-_WITHOUT_KV_CACHE = {
-    "bert",
-    "jina-bert-v2",
-    "jina-bert-v3",
-    "nomic-bert",
-    "nomic-bert-moe",
-    "neo-bert",
-    "eurobert",
-    "modern-bert",
-    "gemma-embedding",
-}
-# Bytes of one value of the KV cache; quantised ones share a scale of 2 bytes in blocks of 32.
-_KV_VALUE_BYTES: dict[CacheType, float] = {"f16": 2.0, "q8_0": 34 / 32, "q4_0": 18 / 32}
 _FIRST_PART = re.compile(r"(.*)-00001-of-(\d{5})\.gguf")
 
 
@@ -182,46 +167,17 @@ def _array(file: BinaryIO) -> list[int] | None:
         return None
     if kind not in _SCALARS or count > _MAX_ITEMS:
         raise NotGguf("an array in the header that is no list of numbers")
-    return [_whole(_number(file, _SCALARS[kind])) for _ in range(count)]
+    return [as_count(_number(file, _SCALARS[kind])) for _ in range(count)]
 
 
-def _whole(value: object) -> int:
+def as_count(value: object) -> int:
     """A number of a header as a count of something; 0 for what is none."""
     return max(0, int(value)) if isinstance(value, (int, float)) and math.isfinite(value) else 0
 
 
 def architecture_number(header: dict[str, Value], key: str) -> int:
     """A number of the model's architecture; 0 where there is none, or one for each layer."""
-    return _whole(header.get(f"{header.get('general.architecture')}.{key}"))
-
-
-def _each_layers(header: dict[str, Value], key: str, n_layer: int) -> list[int] | None:
-    """A number of the architecture for each layer, which a header tells once or in a list; None where it does not."""
-    value = header.get(f"{header.get('general.architecture')}.{key}")
-    if value is None:
-        return None
-    return [_whole(item) for item in value] if isinstance(value, list) else [_whole(value)] * n_layer
-
-
-def kv_bytes_per_token(header: dict[str, Value], cache_type: CacheType = "f16") -> int:
-    """Bytes of one token's keys and values over all layers, as llama.cpp reads the header; layers without attention
-    count 0, and so does what is no number.
-
-    Layers with a sliding window count like others, though llama.cpp keeps no more than the window of them.
-    """
-    if header.get("general.architecture") in _WITHOUT_KV_CACHE:
-        return 0
-    # No model has more; a number from a broken file must not become a list as long.
-    n_layer = min(architecture_number(header, "block_count"), _MAX_ITEMS)
-    heads = _each_layers(header, "attention.head_count", n_layer)
-    if not heads or not heads[0]:
-        return 0
-    head = architecture_number(header, "embedding_length") // heads[0]
-    key_length = architecture_number(header, "attention.key_length") or head
-    value_length = architecture_number(header, "attention.value_length") or head
-    heads_kv = _each_layers(header, "attention.head_count_kv", n_layer)
-    n_heads_kv = sum(heads if heads_kv is None else heads_kv)
-    return int(n_heads_kv * (key_length + value_length) * _KV_VALUE_BYTES[cache_type])
+    return as_count(header.get(f"{header.get('general.architecture')}.{key}"))
 
 
 def file_size(path: Path) -> int:

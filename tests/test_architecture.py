@@ -26,6 +26,7 @@ EVERYBODY_MAY_IMPORT = {
     "api_host.errors",
     "api_host.free_memory",
     "api_host.gguf_header",
+    "api_host.kv_cache",
     "api_host.gpu_shares",
     "api_host.gpus",
     "api_host.metrics",

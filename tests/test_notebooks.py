@@ -18,6 +18,7 @@ import pytest
 from api_host import gguf_header
 from api_host.engine import memory
 from api_host.host import ApiHost
+from api_host.kv_cache import kv_cache
 from api_host.models.reference import parse_reference
 from tests.notebook.running import html_of, run
 
@@ -120,9 +121,9 @@ def test_a_preset_fits_by_the_hosts_own_arithmetic(row: str) -> None:
         "any.attention.key_length": size,
         "any.attention.value_length": size,
     }
-    per_token = gguf_header.kv_bytes_per_token(header)
-    assert f"{per_token / 1000:.1f}" == kb_per_token
-    shape = memory.Shape(int(layers), int(float(file_gb) * 1e9), per_token)
+    cache = kv_cache(header)
+    assert f"{cache.per_token / 1000:.1f}" == kb_per_token
+    shape = memory.Shape(int(layers), int(float(file_gb) * 1e9), cache)
     free = int(float(free_gb) * 1e9)
     if name == "no GPU":
         placed = memory.place_on_cpu(shape, int(context), None, free)

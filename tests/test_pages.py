@@ -18,6 +18,7 @@ from api_host.engine import memory
 from api_host.errors import ApiHostError, OutOfMemory
 from api_host.generation import SamplingParams
 from api_host.host import ApiHost
+from api_host.kv_cache import kv_cache
 from api_host.models.gguf_files import PREFERRED_QUANTS
 from api_host.web import client_socket, connection, server, sockets
 from api_host_client import errors as client_errors
@@ -171,18 +172,20 @@ def placed(shape: memory.Shape, machine: str, n_ctx: int) -> str:
 
 @pytest.mark.parametrize("row", table("models.md", "model"), ids=lambda row: row[0])
 def test_what_fits_where_is_the_hosts_own_arithmetic(row: list[str]) -> None:
-    _, file_gb, layers, heads, *fits = row
+    _, file_gb, layers, windowed, heads, *fits = row
     n_heads, size = map(int, re.findall(r"\d+", heads))
+    n_windowed, window = map(int, re.findall(r"\d+", windowed) or (0, 0))
     metadata: dict[str, gguf_header.Value] = {
-        "general.architecture": "llama",
-        "llama.block_count": int(layers),
-        "llama.attention.head_count": 32,
-        "llama.attention.head_count_kv": n_heads,
-        "llama.attention.key_length": size,
-        "llama.attention.value_length": size,
+        "general.architecture": "gemma4",
+        "gemma4.block_count": int(layers),
+        "gemma4.attention.head_count": 32,
+        "gemma4.attention.head_count_kv": n_heads,
+        "gemma4.attention.key_length": size,
+        "gemma4.attention.value_length": size,
+        "gemma4.attention.sliding_window": window,
+        "gemma4.attention.sliding_window_pattern": [1] * n_windowed,
     }
-    per_token = gguf_header.kv_bytes_per_token(metadata)
-    shape = memory.Shape(int(layers), int(float(file_gb) * 1e9), per_token)
+    shape = memory.Shape(int(layers), int(float(file_gb) * 1e9), kv_cache(metadata))
     for machine, told in zip(FREE_BYTES, fits, strict=True):
         short, long = (placed(shape, machine, n_ctx) for n_ctx in (4096, 16_384))
         assert told == (short if short in ("part", "none") else f"{short} ({long})"), machine

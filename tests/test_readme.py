@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from api_host import gguf_header
 from api_host.config import HostConfig
 from api_host.engine import memory
 from api_host.errors import ApiHostError
 from api_host.generation import SamplingParams
 from api_host.host import ApiHost
+from api_host.kv_cache import kv_cache
 from tests.examples import Example, check_each_is_run_or_says_why_not, examples_in
 
 ROOT = Path(__file__).parent.parent
@@ -98,8 +98,8 @@ def test_the_arithmetic_for_a_t4_is_the_hosts_own(row: list[str]) -> None:
         "llama.attention.key_length": size,
         "llama.attention.value_length": size,
     }
-    per_token = gguf_header.kv_bytes_per_token(metadata)
-    assert f"{per_token / 1000:.1f}" == kb_per_token
-    shape = memory.Shape(int(layers), int(float(file_gb) * 1e9), per_token)
+    cache = kv_cache(metadata)
+    assert f"{cache.per_token / 1000:.1f}" == kb_per_token
+    shape = memory.Shape(int(layers), int(float(file_gb) * 1e9), cache)
     placed = memory.place_on_gpu(shape, 4096, None, None, T4_FREE_BYTES)
     assert (placed.n_gpu_layers, placed.n_ctx, placed.n_slots) == (int(layers) + 1, 4096, int(sequences))

@@ -17,8 +17,8 @@ from api_host.cli.every_second import EverySecond
 from api_host.cli.host_lines import HostLines
 from api_host.cli.options import IntOrAuto, default
 from api_host.cli.screen import can_redraw, console_on, keys_not_shown
-from api_host.gguf_header import CacheType
 from api_host.host import ApiHost
+from api_host.kv_cache import CacheType
 
 EXAMPLES = """
 \b

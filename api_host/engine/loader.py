@@ -198,7 +198,7 @@ def _unused_draft(load: Load, target: LlamaContext, draft: LlamaDraft | None) ->
 
 
 def _too_large(reason: str, shape: memory.Shape, placement: memory.Placement) -> OutOfMemory:
-    needed = shape.size(placement.n_ctx * placement.n_slots)
+    needed = shape.size(placement.n_ctx, placement.n_slots)
     free = free_memory()
     return OutOfMemory(
         f"no memory for the model with a context of {placement.n_ctx} tokens and {placement.n_slots} sequences "

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from api_host.errors import OutOfMemory
+from api_host.kv_cache import KvCache
 
 # What llama.cpp and the driver need beside weights and KV cache: a fixed part, and a share of the weights.
 GPU_RESERVE = 600 * 1024**2
@@ -20,20 +21,20 @@ CPU_SLOTS, GPU_SLOTS = 4, 8
 
 @dataclass(frozen=True)
 class Shape:
-    """The figures of a GGUF that memory depends on. ``kv_per_token`` is over all layers, in bytes.
+    """The figures of a GGUF that memory depends on; ``weights`` in bytes.
 
     ``draft`` is a second model beside it, with a KV cache of as many tokens, whole on one device.
     """
 
     n_layer: int
     weights: int
-    kv_per_token: int
+    kv_cache: KvCache
     draft: Shape | None = None
 
-    def size(self, n_tokens: int) -> int:
-        """Bytes of weights and KV cache of ``n_tokens``, of both models."""
-        own = int(self.weights * WEIGHTS_OVERHEAD) + self.kv_per_token * n_tokens
-        return own + (self.draft.size(n_tokens) if self.draft is not None else 0)
+    def size(self, n_ctx: int, n_slots: int) -> int:
+        """Bytes of weights and of ``n_slots`` slots of ``n_ctx`` tokens, of both models."""
+        own = int(self.weights * WEIGHTS_OVERHEAD) + self.kv_cache.size(n_ctx, n_slots)
+        return own + (self.draft.size(n_ctx, n_slots) if self.draft is not None else 0)
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def place_on_cpu(shape: Shape, n_ctx: int, n_slots: int | None, free: int) -> Pl
         shape, n_ctx, n_slots, usable
     )
     if found is None:
-        needed = HOST_RESERVE + shape.size(min(n_ctx, MIN_CTX) * (n_slots or 1))
+        needed = HOST_RESERVE + shape.size(min(n_ctx, MIN_CTX), n_slots or 1)
         raise OutOfMemory(
             f"the model needs about {needed / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free; unload another "
             "model or choose a smaller quant",
@@ -94,8 +95,8 @@ def place_on_gpu(
     if whole is not None:
         return replace(whole, n_gpu_layers=n_all)
     slots = n_slots or 1
-    left = usable - (shape.draft.size(n_ctx * slots) if shape.draft is not None else 0)
-    per_layer = replace(shape, draft=None).size(n_ctx * slots) / n_all
+    left = usable - (shape.draft.size(n_ctx, slots) if shape.draft is not None else 0)
+    per_layer = replace(shape, draft=None).size(n_ctx, slots) / n_all
     layers = int(left / per_layer)
     if layers <= 0:
         return None
@@ -121,7 +122,7 @@ def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, usable:
     """As many slots as fit ``usable`` bytes, of the whole context; None when not even one does."""
     slots = n_slots or most
     while slots >= 1:
-        if shape.size(n_ctx * slots) <= usable:
+        if shape.size(n_ctx, slots) <= usable:
             few = n_slots is None and slots < most
             note = f"{slots} sequences run at once instead of {most}: more do not fit in memory"
             return Placement(0, n_ctx, slots, (note,) if few else ())
@@ -136,7 +137,7 @@ def _fit_context(shape: Shape, n_ctx: int, n_slots: int | None, usable: int) -> 
     ctx = n_ctx
     while ctx > MIN_CTX:
         ctx = max(MIN_CTX, ctx // 2)
-        if shape.size(ctx * slots) <= usable:
+        if shape.size(ctx, slots) <= usable:
             return Placement(
                 0, ctx, slots, (f"the context is {ctx} tokens instead of {n_ctx}: more does not fit",)
             )

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from api_host.generation import FinishReason, GenerationRequest, Timings, TokenLogprob, Usage
-from api_host.gguf_header import CacheType
+from api_host.kv_cache import CacheType
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 # Of a larger buffer each receive would have the system map and unmap memory.

@@ -19,10 +19,10 @@ from api_host.gguf_header import (
     Value,
     architecture_number,
     file_size,
-    kv_bytes_per_token,
     read_header,
 )
 from api_host.gpu_shares import room_on
+from api_host.kv_cache import kv_cache
 
 CUDA_INSTALL = (
     "pip install --force-reinstall --no-deps --only-binary=llama-cpp-python "
@@ -69,7 +69,7 @@ def shape_of(load: Load, header: dict[str, Value]) -> memory.Shape:
 
     def figures(path: str, header: dict[str, Value]) -> memory.Shape:
         n_layer = architecture_number(header, "block_count")
-        return memory.Shape(n_layer, file_size(Path(path)), kv_bytes_per_token(header, load.cache_type))
+        return memory.Shape(n_layer, file_size(Path(path)), kv_cache(header, load.cache_type))
 
     shape = figures(load.path, header)
     if load.draft_model is None:

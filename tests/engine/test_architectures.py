@@ -6,11 +6,15 @@ here), and random weights have near ties. Wrong cells move logits by about their
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
+import sys
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import gguf
 import llama_cpp
@@ -23,7 +27,8 @@ from api_host.engine.llama.model import LlamaModel
 from api_host.engine.messages import Load
 from api_host.engine.process import Worker
 from api_host.generation import SamplingParams
-from api_host.gguf_header import kv_bytes_per_token, read_header
+from api_host.gguf_header import read_header
+from api_host.kv_cache import CacheType, KvCache, kv_cache
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
 from tests.fakes.architectures import GENERATORS, HEAD, N_HEAD_KV, N_LAYER, WINDOW, write_random
@@ -47,29 +52,52 @@ def context(request: pytest.FixtureRequest, gguf_paths: dict[str, Path]) -> Iter
     model.close()
 
 
-def test_the_size_of_a_token_is_what_the_header_says(gguf_paths: dict[str, Path]):
-    demo, gemma = LlamaModel(str(DEMO_MODEL_PATH)), LlamaModel(str(gguf_paths["gemma3"]))
-    for cache_type in ("f16", "q8_0"):
-        assert demo.kv_bytes_per_token(cache_type) == kv_bytes_per_token(
-            read_header(DEMO_MODEL_PATH), cache_type
-        )
-    n_layer, head = (
-        int(gemma.metadata["gemma3.block_count"]),
-        int(gemma.metadata["gemma3.attention.key_length"]),
-    )
-    assert gemma.kv_bytes_per_token("f16") == n_layer * 2 * head * 2
-    demo.close()
-    gemma.close()
+# What llama.cpp says that it has allocated, in MiB with two digits.
+_KV_BUFFER = re.compile(r"KV buffer size = +([\d.]+) MiB")
+_MAKE_A_CONTEXT = """
+import sys
+import llama_cpp
+from api_host.engine.llama import context, model
+path, cache_type = sys.argv[1:]
+llama_cpp.llama_log_set(llama_cpp.llama_log_callback(0), None)
+of_path = model.LlamaModel(path)
+llama_cpp.llama_init_from_model(of_path.pointer, context._params(2048, 8, 512, 1, cache_type))
+"""
 
 
-@pytest.mark.parametrize("name", ["mamba", "lfm2", "bert", "gemma3"])
-def test_what_a_token_takes_is_read_from_the_file_lists_and_missing_heads_too(tmp_path: Path, name: str):
-    path = write_random(tmp_path / f"{name}.gguf", name, DEMO_MODEL_PATH)
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+@pytest.mark.parametrize(
+    ("name", "pattern", "n_whole", "n_windowed"),
+    [
+        ("llama", None, N_LAYER, 0),
+        ("mamba", None, 0, 0),
+        ("lfm2", None, N_LAYER // 2, 0),
+        ("bert", None, 0, 0),
+        ("gemma3", None, 0, N_LAYER),  # of six layers only the last keeps all
+        ("gemma3", 2, N_LAYER // 2, N_LAYER // 2),
+        ("gemma3", 0, 0, N_LAYER),
+        ("gemma3", [True, False, False, False], N_LAYER - 1, 1),
+    ],
+)
+def test_a_kv_cache_is_reckoned_as_llama_cpp_makes_it(
+    tmp_path: Path, name: str, pattern: Any, n_whole: int, n_windowed: int, cache_type: CacheType
+):
+    header = {} if pattern is None else {f"{name}.attention.sliding_window_pattern": pattern}
+    path = write_random(tmp_path / f"{name}.gguf", name, DEMO_MODEL_PATH, header=header)
+    per_layer = N_HEAD_KV * (HEAD + HEAD) * {"f16": 32, "q8_0": 17}[cache_type] // 16
+    cache = kv_cache(read_header(path), cache_type)
+    assert cache == KvCache(n_whole * per_layer, n_windowed * per_layer, WINDOW if n_windowed else 0)
     model = LlamaModel(str(path))
-    told = model.kv_bytes_per_token("f16")
-    with_cells = {"mamba": 0, "lfm2": N_LAYER // 2, "bert": 0, "gemma3": N_LAYER}[name]
-    assert told == kv_bytes_per_token(read_header(path)) == with_cells * N_HEAD_KV * (HEAD + HEAD) * 2
+    assert model.kv_cache(cache_type) == cache
     model.close()
+    made = subprocess.run(
+        [sys.executable, "-c", _MAKE_A_CONTEXT, str(path), cache_type],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = [float(size) for size in _KV_BUFFER.findall(made.stderr)]
+    assert sum(told) == pytest.approx(cache.size(2048, 8) / 1024**2, abs=0.01)
 
 
 def test_odd_values_of_a_header_are_no_obstacle(tmp_path: Path):
@@ -80,9 +108,9 @@ def test_odd_values_of_a_header_are_no_obstacle(tmp_path: Path):
     model = LlamaModel(str(path))
     assert model.n_ctx_train == 2**31 - 1
     model.metadata["llama.odd"] = "[007]"
-    assert model.kv_bytes_per_token("f16") == kv_bytes_per_token(read_header(DEMO_MODEL_PATH))
+    assert model.kv_cache("f16") == kv_cache(read_header(DEMO_MODEL_PATH))
     path.unlink()
-    assert model.kv_bytes_per_token("f16") == 0
+    assert model.kv_cache("f16") == KvCache()
     model.close()
 
 

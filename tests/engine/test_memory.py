@@ -2,69 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from api_host.engine.memory import GPU_RESERVE, HOST_RESERVE, Shape, place_on_cpu, place_on_gpu
 from api_host.errors import OutOfMemory
-from api_host.gguf_header import kv_bytes_per_token
+from api_host.kv_cache import KvCache
 
 GB = 10**9
 # Llama 3 8B, Q4_K_M: 4.9 GB, 32 layers, 8 KV heads of 128: 131072 bytes a token.
-LLAMA_8B = Shape(n_layer=32, weights=4_900_000_000, kv_per_token=131_072)
-
-
-def test_kv_bytes_come_from_the_metadata():
-    metadata = {
-        "general.architecture": "llama",
-        "llama.block_count": 32,
-        "llama.embedding_length": 4096,
-        "llama.attention.head_count": 32,
-        "llama.attention.head_count_kv": 8,
-    }
-    assert kv_bytes_per_token(metadata) == 131_072
-    assert kv_bytes_per_token({**metadata, "llama.attention.key_length": 256}) == 32 * 8 * (256 + 128) * 2
-    mixed = [8, 0] * 16
-    assert kv_bytes_per_token({**metadata, "llama.attention.head_count_kv": mixed}) == 131_072 // 2
-    assert kv_bytes_per_token({}) == 0
-
-
-TOY = {"general.architecture": "toy", "toy.block_count": 2, "toy.embedding_length": 64}
-
-
-@pytest.mark.parametrize(
-    ("attention", "per_token"),
-    [
-        ({}, 0),  # rwkv has no heads
-        ({"head_count": 0, "key_length": 16}, 0),  # mamba
-        ({"head_count": [8, 4]}, (8 + 4) * (8 + 8) * 2),
-        ({"head_count": [8, 8], "head_count_kv": [2, 0]}, 2 * (8 + 8) * 2),
-        ({"head_count": [8, 0], "head_count_kv": 2}, 2 * 2 * (8 + 8) * 2),
-        ({"head_count": [0, 8]}, 0),
-        ({"head_count": 8, "head_count_kv": "many"}, 0),
-        ({"head_count": "eight"}, 0),
-        ({"head_count": []}, 0),
-        ({"head_count": 8, "key_length": float("nan")}, 2 * 8 * (8 + 8) * 2),
-        ({"head_count": float("inf")}, 0),
-        ({"head_count": -8}, 0),
-        ({"head_count": 8, "head_count_kv": [float("nan"), "x", 2]}, 2 * (8 + 8) * 2),
-    ],
-)
-def test_heads_are_counted_as_llama_cpp_does_and_what_is_no_number_is_none(
-    attention: dict[str, Any], per_token: int
-) -> None:
-    header = {**TOY, **{f"toy.attention.{key}": value for key, value in attention.items()}}
-    assert kv_bytes_per_token(header) == per_token
-
-
-def test_a_model_that_reads_texts_only_as_a_whole_has_no_kv_cache() -> None:
-    bert = {f"{key}".replace("toy", "bert"): value for key, value in TOY.items()}
-    bert |= {"general.architecture": "bert", "bert.attention.head_count": 8, "bert.attention.causal": False}
-    assert kv_bytes_per_token(bert) == 0
-    # llama.cpp gives other architectures one whatever their mask is.
-    llama = {key.replace("bert", "llama"): value for key, value in bert.items()}
-    assert kv_bytes_per_token({**llama, "general.architecture": "llama"}) == 2 * 8 * (8 + 8) * 2
+LLAMA_8B = Shape(n_layer=32, weights=4_900_000_000, kv_cache=KvCache(131_072))
 
 
 def test_a_t4_takes_the_whole_8b_model_with_eight_slots():
@@ -88,7 +34,7 @@ def test_then_layers_go():
 def test_layers_that_stay_behind_must_fit_host_memory():
     placed = place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB, host_free=16 * GB)
     assert placed == place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB)
-    behind = LLAMA_8B.size(4096) * (33 - placed.n_gpu_layers) / 33
+    behind = LLAMA_8B.size(4096, 1) * (33 - placed.n_gpu_layers) / 33
     just = HOST_RESERVE + int(behind)
     assert place_on_gpu(LLAMA_8B, 4096, None, None, 4 * GB, host_free=just) == placed
     with pytest.raises(OutOfMemory, match=f"{placed.n_gpu_layers} of 33 layers fit on the GPU") as caught:
@@ -115,18 +61,17 @@ def test_host_memory_bounds_slots_then_context():
 
 
 def test_a_draft_model_takes_its_share_before_layers_are_counted():
-    draft = Shape(n_layer=16, weights=GB, kv_per_token=32_768)
-    both = Shape(32, LLAMA_8B.weights, LLAMA_8B.kv_per_token, draft)
-    tokens = 8 * 4096
-    assert both.size(tokens) == LLAMA_8B.size(tokens) + int(1.03 * GB) + 32_768 * tokens
-    just = GPU_RESERVE + both.size(tokens)
+    draft = Shape(n_layer=16, weights=GB, kv_cache=KvCache(32_768))
+    both = Shape(32, LLAMA_8B.weights, LLAMA_8B.kv_cache, draft)
+    assert both.size(4096, 8) == LLAMA_8B.size(4096, 8) + int(1.03 * GB) + 32_768 * 8 * 4096
+    just = GPU_RESERVE + both.size(4096, 8)
     assert place_on_gpu(both, 4096, None, None, just).n_slots == 8
     assert place_on_gpu(both, 4096, None, None, just - 1).n_slots == 4
     alone, beside = (place_on_gpu(shape, 4096, None, None, 4 * GB) for shape in (LLAMA_8B, both))
-    per_layer = LLAMA_8B.size(4096) / 33
-    assert alone.n_gpu_layers - beside.n_gpu_layers == pytest.approx(draft.size(4096) / per_layer, abs=1)
-    assert place_on_cpu(both, 4096, None, HOST_RESERVE + both.size(4096)).n_slots == 1
-    assert place_on_cpu(LLAMA_8B, 4096, None, HOST_RESERVE + both.size(4096)).n_slots == 2
+    per_layer = LLAMA_8B.size(4096, 1) / 33
+    assert alone.n_gpu_layers - beside.n_gpu_layers == pytest.approx(draft.size(4096, 1) / per_layer, abs=1)
+    assert place_on_cpu(both, 4096, None, HOST_RESERVE + both.size(4096, 1)).n_slots == 1
+    assert place_on_cpu(LLAMA_8B, 4096, None, HOST_RESERVE + both.size(4096, 1)).n_slots == 2
 
 
 def test_what_can_never_fit_is_refused_with_the_numbers():

@@ -28,7 +28,7 @@ from api_host.errors import (
     WorkerDied,
 )
 from api_host.generation import Message, SamplingParams
-from api_host.gguf_header import CacheType
+from api_host.kv_cache import CacheType
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
 

@@ -172,11 +172,12 @@ def write_random(
     vocabulary: Path,
     seed: int = 0,
     added: dict[str, np.ndarray] | None = None,
-    header: dict[str, int] | None = None,
+    header: dict[str, int | list[bool]] | None = None,
 ) -> Path:
     """Writes a GGUF of ``architecture`` with F32 weights; about 1 MB.
 
-    ``added`` is added to tensors by name; ``header`` are numbers or truth values that its header says instead.
+    ``added`` is added to tensors by name; ``header`` are numbers, truth values or lists that its header says
+    instead.
     """
     random = np.random.default_rng(seed)
     writer = gguf.GGUFWriter(path, architecture)
@@ -192,6 +193,9 @@ def write_random(
     if "position_embd.weight" in shapes:
         shapes["position_embd.weight"] = (header.get(f"{architecture}.context_length", N_CTX), WIDTH)
     for key, value in header.items():
+        if isinstance(value, list):
+            writer.add_array(key, value)
+            continue
         kind = gguf.GGUFValueType.BOOL if isinstance(value, bool) else gguf.GGUFValueType.UINT32
         writer.add_key_value(key, value, kind)
     for name, shape in shapes.items():

@@ -24,7 +24,7 @@ from api_host.engine.llama.fillers import Fillers
 from api_host.engine.llama.json_schema import JsonSchemas
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
 from api_host.engine.threads import Threads
-from api_host.gguf_header import CacheType
+from api_host.kv_cache import CacheType
 
 _GGML_TYPES: dict[CacheType, int] = {
     "f16": llama_cpp.GGML_TYPE_F16,
@@ -84,7 +84,7 @@ class LlamaContext:
         self.n_batch = int(llama_cpp.llama_n_batch(self.pointer))
         self.can_trim = not model.is_recurrent
         self.copying = False
-        stream = n_cells * model.kv_bytes_per_token(cache_type)
+        stream = model.kv_cache(cache_type).size(n_cells)
         self.min_copied = GPU_COPIED if model.n_gpu_layers else _cpu_copied(stream, model.n_params, n_threads)
         self._memory = llama_cpp.llama_get_memory(self.pointer)
         self._n_swa = model.n_swa

@@ -9,7 +9,7 @@ import numpy as np
 
 from api_host.engine.llama.context import LlamaContext
 from api_host.engine.llama.model import LlamaModel
-from api_host.gguf_header import CacheType
+from api_host.kv_cache import CacheType
 
 # Models of one family round the size of their vocabulary differently: Qwen2.5's 7B has 128 unused tokens more than
 # its 0.5B. llama.cpp's own speculative decoding allows as many.

@@ -17,7 +17,8 @@ import llama_cpp
 
 from api_host.engine.llama.tokenizer import Tokenizer
 from api_host.engine.messages import Load
-from api_host.gguf_header import CacheType, NotGguf, kv_bytes_per_token, read_header
+from api_host.gguf_header import NotGguf, read_header
+from api_host.kv_cache import CacheType, KvCache, kv_cache
 
 # ggml's levels; the bindings' own table of them is out of date.
 _LOG_WARN, _LOG_ERROR = 3, 4
@@ -171,13 +172,13 @@ class LlamaModel:
         template = llama_cpp.llama_model_chat_template(self.pointer, None)
         return template.decode("utf-8", "replace") if template else None
 
-    def kv_bytes_per_token(self, cache_type: CacheType) -> int:
-        """Bytes of one token's keys and values, by the file's header (llama.cpp does not tell of lists in it); 0 where
-        it cannot be read."""
+    def kv_cache(self, cache_type: CacheType) -> KvCache:
+        """What its KV cache takes, by the file's header (llama.cpp does not tell of lists in it); nothing where it
+        cannot be read."""
         try:
-            return kv_bytes_per_token(read_header(self._path), cache_type)
+            return kv_cache(read_header(self._path), cache_type)
         except (NotGguf, OSError):
-            return 0
+            return KvCache()
 
     @cached_property
     def eog_tokens(self) -> list[int]:

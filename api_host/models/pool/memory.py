@@ -18,14 +18,13 @@ import psutil
 
 from api_host.free_memory import free_memory
 from api_host.gguf_header import (
-    CacheType,
     NotGguf,
     architecture_number,
     file_size,
-    kv_bytes_per_token,
     read_header,
 )
 from api_host.gpu_shares import gpu_shares, room_on
+from api_host.kv_cache import CacheType, kv_cache
 
 _WEIGHTS_OVERHEAD = 1.1
 _GUESSED_SLOTS = 4
@@ -84,14 +83,12 @@ def estimate_need(path: Path, n_ctx: int, n_slots: int | None, cache_type: Cache
     n_ctx_train = architecture_number(header, "context_length")
     n_ctx = min(n_ctx, n_ctx_train) if n_ctx_train else n_ctx
     weights = int(file_size(path) * _WEIGHTS_OVERHEAD)
-    per_token = kv_bytes_per_token(header, cache_type)
-    sequence = n_ctx * per_token
-    shortest = min(n_ctx, _SHORTEST_CTX) * per_token
+    cache = kv_cache(header, cache_type)
     fewest = n_slots or 1
     return Need(
-        weights + sequence * (n_slots or _GUESSED_SLOTS),
-        weights + sequence * fewest,
-        weights + shortest * fewest,
+        weights + cache.size(n_ctx, n_slots or _GUESSED_SLOTS),
+        weights + cache.size(n_ctx, fewest),
+        weights + cache.size(min(n_ctx, _SHORTEST_CTX), fewest),
     )
 
 
