@@ -8,6 +8,8 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
+_Decoder = codecs.getincrementaldecoder("utf-8")
+
 
 class Detokenizer:
     """One text on its way out.
@@ -20,7 +22,7 @@ class Detokenizer:
     def __init__(self, stop: Sequence[str] = (), kept: Sequence[str] = ()) -> None:
         self._stop = [text for text in stop if text]
         self._kept = kept
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._decoder = _Decoder("replace")
         self._held = ""
         self.stopped = False
 

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
-from api_host.config import MAX_BODY_BYTES
 from api_host.errors import ApiHostError
 from api_host.metrics import Metrics
 from api_host.web import host_routes, model_routes
+from api_host.web.application import Application
 from api_host.web.auth import TokenGuard
 from api_host.web.current import notes, this_request
 from api_host.web.dialect import Dialect, Operation
@@ -57,10 +57,7 @@ def create_app(
     Returns:
         The application; give it to ``close_app`` when its server has stopped.
     """
-    app = Flask("api_host.web", static_folder=None)
-    app.config.update(
-        MAX_CONTENT_LENGTH=MAX_BODY_BYTES, MAX_FORM_MEMORY_SIZE=MAX_BODY_BYTES, MAX_FORM_PARTS=None
-    )
+    app = Application("api_host.web", static_folder=None)
     # Werkzeug would answer with a redirect, which behind a tunnel leads from https to http.
     app.url_map.merge_slashes = False
     background = model_routes.BackgroundLoads()

@@ -100,6 +100,9 @@ class Reader:
 
     def readline(self, size: int) -> bytes:
         """A line with its end, or ``size`` bytes of it; less at the end of what comes."""
+        end = self._held.find(b"\n", self._at, self._at + size) + 1
+        if end:
+            return self._take(end - self._at)
         pieces = []
         while size > 0 and (self.has_data() or self._fill(_READ_BYTES)):
             end = self._held.find(b"\n", self._at, self._at + size) + 1

@@ -5,16 +5,20 @@ Knows nothing of either. Each access through Flask's proxies finds the context a
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from flask import Request, g, request
+
+_request: Any = request
+_g: Any = g
 
 
 def this_request() -> Request:
     """The current request itself."""
-    return cast(Request, cast(Any, request)._get_current_object())
+    current: Request = _request._get_current_object()
+    return current
 
 
 def notes() -> Any:
     """The current request's ``g`` itself."""
-    return cast(Any, g)._get_current_object()
+    return _g._get_current_object()

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ IDLE_S = 120
 PORTS_TRIED = 50
 BACKLOG = 512
 MAX_HEAD_BYTES = 64 * 1024
+_NOT_PREFIXED = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 _BUSY = refusal("503 Service Unavailable", "the host is at its limit of connections; try again soon", 1)
 
@@ -236,18 +238,51 @@ class _Pool(threadpool.ThreadPool):
 
 
 class _Gateway(wsgi.Gateway_10):
-    """Calls the application with the client's socket at hand."""
+    """Calls the application with the client's socket at hand.
 
-    def respond(self) -> None:
-        self.env[SOCKET_KEY] = self.req.conn.socket
-        self.env[WATCH_KEY] = self.req.server.watch
-        super().respond()
+    What PEP 3333 asks for is made as cheroot makes it, in a fifth of the calls.
+    """
+
+    def get_environ(self) -> Any:
+        request, server = self.req, self.req.server
+        environ = {
+            "REQUEST_METHOD": request.method.decode("latin-1"),
+            "SCRIPT_NAME": "",
+            "PATH_INFO": request.path.decode("latin-1"),
+            "QUERY_STRING": request.qs.decode("latin-1"),
+            "REQUEST_URI": request.uri.decode("latin-1"),
+            "SERVER_NAME": server.server_name,
+            "SERVER_PORT": str(server.bind_addr[1]),
+            "SERVER_PROTOCOL": request.request_protocol.decode("latin-1"),
+            "REMOTE_ADDR": request.conn.remote_addr or "",
+            "wsgi.version": self.version,
+            "wsgi.url_scheme": request.scheme.decode("latin-1"),
+            "wsgi.input": request.rfile,
+            "wsgi.input_terminated": bool(request.chunked_read),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            SOCKET_KEY: request.conn.socket,
+            WATCH_KEY: server.watch,
+        }
+        for name, value in request.inheaders.items():
+            key = name.decode("latin-1").upper().replace("-", "_")
+            environ[key if key in _NOT_PREFIXED else f"HTTP_{key}"] = value.decode("latin-1")
+        return environ
 
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
-        write = super().start_response(status, headers, exc_info)
+        if self.started_response or exc_info:
+            return super().start_response(status, headers, exc_info)
+        self.started_response = True
+        self.req.status = status.encode("latin-1")
+        for name, value in headers:
+            if name.lower() == "content-length":
+                self.remaining_bytes_out = int(value)
+            self.req.outheaders.append((name.encode("latin-1"), value.encode("latin-1")))
         if status.startswith("101"):
             # The view has had the socket to itself, and is done with it: no head, and no further request.
             self.req.conn.socket.settimeout(None)
             self.req.sent_headers = True
             self.req.close_connection = True
-        return write
+        return self.write

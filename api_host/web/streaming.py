@@ -132,7 +132,6 @@ class Outgoing:
         self._pace = pace
         self._held = b""
         self._watch = _watch_client(generation)
-        self._frames = self._send()
 
     def hold(self) -> bool:
         """Takes events until the first byte has to go.
@@ -192,7 +191,7 @@ class Outgoing:
         return self._form.failed(error)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._frames
+        return self._send()
 
     def close(self) -> None:
         """Ends the watching, and the generation if it still runs; may be called again."""
@@ -238,16 +237,18 @@ class Responder:
             ApiHostError: the generation failed before the first byte.
         """
         outgoing = Outgoing(generation, form, self._metrics, self._pace)
+        # The head of a stream is made while its text is waited for.
+        headers = {**STREAM_HEADERS, **_cache_header(), "Content-Type": form.content_type}
+        stream = Response(outgoing, headers=headers) if form.streamed else None
         try:
             whole = outgoing.hold()
         except BaseException:
             outgoing.close()
             raise
-        if whole and not form.streamed:
+        if stream is None and whole:
             outgoing.close()
             return Response(outgoing.held, content_type=form.content_type, headers=_cache_header())
-        headers = {**STREAM_HEADERS, **_cache_header(), "Content-Type": form.content_type}
-        return Response(outgoing, headers=headers)
+        return stream or Response(outgoing, headers=headers)
 
     def follow(self, generation: Generation) -> Passage:
         """A generation's events, counted from now on, for whoever writes them as no response: on a WebSocket."""

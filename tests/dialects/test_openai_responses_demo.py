@@ -75,8 +75,9 @@ def test_a_parsed_answer_has_its_type(client: openai.OpenAI) -> None:
 def test_a_forced_call_comes_in_pieces(client: openai.OpenAI) -> None:
     parameters: Any = {
         "type": "object",
-        "properties": {"city": {"enum": ["Paris", "Rome"]}, "days": {"type": "boolean"}},
-        "required": ["city", "days"],
+        # Long enough for more than one of the frames in which pieces travel.
+        "properties": {"city": {"enum": ["Paris", "Rome"]}, "why": {"type": "string", "minLength": 300}},
+        "required": ["city", "why"],
     }
     events = list(
         client.responses.create(
@@ -94,7 +95,7 @@ def test_a_forced_call_comes_in_pieces(client: openai.OpenAI) -> None:
     [call] = last.response.output
     assert call.type == "function_call" and call.name == "weather"
     assert len(pieces) > 1 and "".join(pieces) == call.arguments
-    assert set(json.loads(call.arguments)) == {"city", "days"}
+    assert set(json.loads(call.arguments)) == {"city", "why"}
 
 
 def test_a_text_that_is_too_long_is_refused_with_figures(client: openai.OpenAI) -> None:

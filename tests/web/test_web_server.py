@@ -9,12 +9,16 @@ import threading
 import time
 from collections.abc import Iterator
 from typing import Any
+from wsgiref.validate import validator
 
 import pytest
 import requests
+from cheroot import wsgi
 
 from api_host.web import connection
+from api_host.web import server as server_module
 from api_host.web.server import Server
+from api_host.web.streaming import SOCKET_KEY, WATCH_KEY
 from tests.fakes.pipeline import FakePipeline, answer
 from tests.web.site import ENDLESS, TOKEN, Site, read_all, until
 
@@ -80,8 +84,40 @@ def test_a_taken_port_moves_on_to_the_next() -> None:
         taken.close()
 
 
+def test_an_application_is_told_of_a_request_as_wsgi_wants_and_cheroot_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    class Both(server_module._Gateway):
+        def get_environ(self) -> Any:
+            ours = super().get_environ()
+            # A copy, for the validator wraps what is in it.
+            told.append((dict(ours), wsgi.Gateway_10.get_environ(self)))
+            return ours
+
+    monkeypatch.setattr(server_module, "_Gateway", Both)
+    server = Server(validator(FakePipelineApp), "127.0.0.1", 0, threads=2)
+    sock = socket.create_connection(("127.0.0.1", server.start()), timeout=10)
+    try:
+        sock.sendall(
+            b"POST /a%20b//c;d?q=%C3%A9&q=2 HTTP/1.1\r\nHost: x:1\r\ncontent-TYPE: text/plain\r\n"
+            b"Content-Length: 3\r\nX-Api-Key: \xe9\r\nAccept: a\r\nAccept: b\r\nUnder_score: 1\r\n"
+            b"Connection: close\r\n\r\nabc"
+        )
+        assert read_all(sock).endswith(b"\r\n\r\nfine")
+    finally:
+        sock.close()
+        server.stop()
+    [(ours, theirs)] = told
+    assert {key: theirs[key] for key in ours if key in theirs} == {
+        key: value for key, value in ours.items() if key not in (SOCKET_KEY, WATCH_KEY)
+    }
+    assert set(theirs) - set(ours) == {"ACTUAL_SERVER_PROTOCOL", "REMOTE_PORT", "SERVER_SOFTWARE"}
+
+
 def FakePipelineApp(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-    start_response("200 OK", [("Content-Length", "4")])
+    start_response("200 OK", [("Content-Length", "4"), ("Content-Type", "text/plain")])
     return [b"fine"]
 
 

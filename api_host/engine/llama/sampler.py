@@ -54,8 +54,10 @@ class LlamaSampler:
         self._penalties = _penalties(params, prompt, context.n_ctx)
         self._form = _form(context, params)
         seed = secrets.randbits(32) if params.seed is None else (params.seed + index) % N_SEEDS
-        self._random = np.random.default_rng(seed)
         self._chain = _chain(params, model.n_vocab, seed) if _needs_chain(params) else None
+        # Made only for who draws by it: that takes longer than all else here.
+        alone = self._chain is None and not params.greedy
+        self._random = np.random.default_rng(seed) if alone else None
         # Then the likeliest token needs no copy of the logits, unless it is one of these.
         only_biased = not (self._bans or self._penalties or self._form) and all(b <= 0 for b in bias.values())
         self._unlikely = frozenset(bias) if params.greedy and only_biased else None
@@ -111,7 +113,7 @@ class LlamaSampler:
         params = self._params
         if params.greedy:
             return int(logits.argmax())
-        if self._chain is None:
+        if self._random is not None:
             ids = kept(logits, params.top_p, params.min_p)
             found = logits if ids is None else logits[ids]
             index = draw(found, params.temperature, self._random.random())

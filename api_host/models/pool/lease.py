@@ -31,8 +31,10 @@ class Lease:
         self._describe = describe
         self._give_up = give_up
         self._error: ApiHostError | None = None
-        self._settled = threading.Event()
+        self._settled = False
         self._released = False
+        # Of a model that is there already nobody waits.
+        self._wake: threading.Event | None = None
         self._lock = threading.Lock()
 
     def wait(self, timeout: float | None) -> bool:
@@ -42,12 +44,21 @@ class Lease:
             Cancelled: ``cancel`` was called.
             ApiHostError: the model could not be fetched or loaded, or the host stops.
         """
-        if not self._settled.wait(timeout):
+        if not self._settled and not self._waking().wait(timeout):
             return False
         if self._error is not None:
             # Many waiters share one failure; each raises its own, so that tracebacks don't pile up.
             raise copy.copy(self._error) from self._error
         return True
+
+    def _waking(self) -> threading.Event:
+        """Set as soon as the claim is settled."""
+        with self._lock:
+            if self._wake is None:
+                self._wake = threading.Event()
+            if self._settled:
+                self._wake.set()
+            return self._wake
 
     @property
     def loaded(self) -> LoadedModel:
@@ -61,7 +72,7 @@ class Lease:
 
     def cancel(self) -> None:
         """Wakes the waiter at once, which gets Cancelled. Safe from any thread; later calls do nothing."""
-        if not self._settled.is_set():
+        if not self._settled:
             self.settle(error=Cancelled("the request was cancelled while it waited for its model"))
 
     def release(self) -> None:
@@ -75,7 +86,7 @@ class Lease:
     @property
     def settled(self) -> bool:
         """Whether nothing can be handed over any more."""
-        return self._released or self._settled.is_set()
+        return self._released or self._settled
 
     def settle(self, *, model: LoadedModel | None = None, error: ApiHostError | None = None) -> bool:
         """The pool's: hands over the model or the reason why there is none. False if it was settled before."""
@@ -83,5 +94,7 @@ class Lease:
             if self.settled:
                 return False
             self.model, self._error = model, error
-            self._settled.set()
+            self._settled = True
+            if self._wake is not None:
+                self._wake.set()
         return True
