@@ -284,3 +284,9 @@ def test_a_client_that_goes_before_the_plain_prompt_begins_cancels_that_one() ->
     with pytest.raises(Cancelled):
         list(either)
     assert begun == [plain] and plain.cancelled.is_set()
+
+
+def test_what_ends_a_line_for_python_ends_none_of_a_stream(site: Site, client: ollama.Client) -> None:
+    text = "a\x85b\u2028c\u2029d\x1ee\x0cf"
+    says(site, *text)
+    assert "".join(piece.message.content or "" for piece in client.chat("demo", HI, stream=True)) == text

@@ -19,6 +19,8 @@ from api_host.web.dialects.ollama.failures import error_body, inputs_name
 
 JSON = "application/json"
 LINES = "application/x-ndjson"
+# What also ends a line for the official client of Python (NEL, LS, PS), though JSON has them in strings as they are.
+_LINE_ENDS = {end.encode(): b"\\u%04x" % ord(end) for end in "\x85\u2028\u2029"}
 
 
 class Answer(Protocol):
@@ -73,7 +75,11 @@ def form(streams: bool, answer: Answer) -> Lines | Whole:
 
 
 def line(body: dict[str, Any]) -> bytes:
-    return msgspec.json.encode(body) + b"\n"
+    """The object on a line of its own, by every reader's idea of a line."""
+    encoded = msgspec.json.encode(body)
+    for end, escape in _LINE_ENDS.items():
+        encoded = encoded.replace(end, escape)
+    return encoded + b"\n"
 
 
 def at_once(streams: bool, body: dict[str, Any]) -> Response:
