@@ -55,6 +55,22 @@ def with_tools(messages: list[Message], tools: list[dict[str, Any]]) -> list[Mes
     return [Message("system", how), *told]
 
 
+def one_call_a_turn(messages: list[Message]) -> list[Message]:
+    """The chat for a template that takes one call a turn: each call is a turn, with what it returned behind it."""
+    runs: list[list[Message]] = []
+    of_call: dict[str | None, list[Message]] = {}
+    for message in messages:
+        if message.role == "tool" and runs:
+            of_call.get(message.tool_call_id, runs[-1]).append(message)
+            continue
+        first, rest = message.tool_calls[:1], message.tool_calls[1:]
+        runs.append([replace(message, tool_calls=first)])
+        runs += [[replace(message, content="", tool_calls=[call])] for call in rest]
+        for call, run in zip(reversed(message.tool_calls), reversed(runs), strict=False):
+            of_call[call.id] = run
+    return [turn for run in runs for turn in run]
+
+
 def as_template_dicts(messages: list[Message], *, short_ids: bool = False) -> list[dict[str, Any]]:
     """The chat for a template that knows tools, in the shape of ``transformers.apply_chat_template``.
 

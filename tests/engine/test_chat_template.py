@@ -6,7 +6,7 @@ import pytest
 
 from api_host.engine.llama.chat_template import ChatTemplate, named_formats
 from api_host.errors import InvalidRequest
-from api_host.generation import GenerationRequest, Message
+from api_host.generation import GenerationRequest, Message, ToolCall
 
 TEMPLATE = (
     "{% for m in messages %}{% if m.role == 'critic' %}{{ raise_exception('no critics') }}{% endif %}"
@@ -79,3 +79,30 @@ def test_a_turn_that_is_gone_on_with_is_left_open():
     chat = [*CHAT, Message("assistant", "Good")]
     prompt = ChatTemplate(TEMPLATE, "<s>", "</s>").render(GenerationRequest(chat, continue_last=True))
     assert prompt.text.endswith("<|user|>Bye</s><|assistant|>Good")
+
+
+# Llama 3's refuses a second call in a turn, gpt-oss's leaves it out, Qwen's shows it.
+REFUSES = "{% if m.tool_calls|length > 1 %}{{ raise_exception('one at once') }}{% endif %}"
+ONE = "{{ m.tool_calls[0].function.arguments }}"
+ALL = "{% for c in m.tool_calls %}{{ c.function.arguments }}{% endfor %}"
+CALLS = [
+    Message("user", "Weather?"),
+    Message("assistant", "So", [ToolCall("f", '{"a": 1}', "x"), ToolCall("f", '{"a": 2}', "y")]),
+    Message("tool", "rain", tool_call_id="y"),
+    Message("tool", "sun", tool_call_id="x"),
+    Message("user", "And?"),
+]
+
+
+@pytest.mark.parametrize(
+    ("shown", "told"),
+    [
+        (REFUSES + ONE, "user:Weather?|{'a': 1}:So|tool:sun|{'a': 2}:|tool:rain|user:And?|"),
+        (ONE, "user:Weather?|{'a': 1}:So|tool:sun|{'a': 2}:|tool:rain|user:And?|"),
+        (ALL, "user:Weather?|{'a': 1}{'a': 2}:So|tool:rain|tool:sun|user:And?|"),
+    ],
+)
+def test_each_call_is_a_turn_where_the_template_takes_one_at_once(shown: str, told: str):
+    turn = f"{{% if m.tool_calls %}}{shown}{{% else %}}{{{{ m.role }}}}{{% endif %}}:{{{{ m.content }}}}{{{{ '|' }}}}"
+    template = f"{{{{ '' if tools }}}}{{% for m in messages %}}{turn}{{% endfor %}}"
+    assert ChatTemplate(template, "", "").render(GenerationRequest(CALLS)).text == told

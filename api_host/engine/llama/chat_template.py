@@ -15,12 +15,25 @@ import jinja2
 import jinja2.meta
 from llama_cpp import llama_chat_format
 
-from api_host.engine.tool_prompt import as_template_dicts, with_tools
+from api_host.engine.tool_prompt import as_template_dicts, one_call_a_turn, with_tools
 from api_host.errors import InvalidRequest
-from api_host.generation import GenerationRequest
+from api_host.generation import GenerationRequest, Message, ToolCall
 
 # What a template raises on purpose, or for a chat that lacks something: their words say enough.
 _SPEAKS = (ValueError, TypeError, KeyError, jinja2.TemplateError)
+# A tool with all that templates read of one.
+_PROBE = {
+    "type": "function",
+    "function": {
+        "name": "f",
+        "description": "F.",
+        "parameters": {
+            "type": "object",
+            "properties": {"a": {"type": "string", "description": "A."}},
+            "required": ["a"],
+        },
+    },
+}
 
 
 @dataclass
@@ -75,6 +88,8 @@ class ChatTemplate:
         try:
             if chat_format is None and self._knows_tools:
                 values["tools"] = request.tools or None
+                if not all(self._takes(len(turn.tool_calls)) for turn in messages):
+                    messages = one_call_a_turn(messages)
             else:
                 messages = with_tools(messages, request.tools)
             turns = as_template_dicts(messages, short_ids="length != 9" in (self._source or ""))
@@ -94,6 +109,23 @@ class ChatTemplate:
         """Whether the model's own template has a place for tools."""
         parsed = self._own_formatter()._environment.environment.parse(self._source or "")
         return "tools" in jinja2.meta.find_undeclared_variables(parsed)
+
+    def _takes(self, n_calls: int) -> bool:
+        """Whether a turn may make so many calls."""
+        return n_calls < 2 or self._takes_several_calls
+
+    @cached_property
+    def _takes_several_calls(self) -> bool:
+        """Whether the model's own template shows every call of a turn: some refuse a second one, some forget it."""
+        values = ["probe-one", "probe-two"]
+        calls = [ToolCall("f", f'{{"a": "{value}"}}', f"call{i:05}") for i, value in enumerate(values)]
+        results = [Message("tool", "1", tool_call_id=call.id, name="f") for call in calls]
+        turns = as_template_dicts([Message("user", "Hi"), Message("assistant", "", calls), *results])
+        try:
+            text = self._formatter(None)(messages=turns, tools=[_PROBE]).prompt
+        except Exception:  # noqa: BLE001 - a template fails in as many ways as a program; it takes no such turn
+            return False
+        return all(value in text for value in values)
 
     def _formatter(self, chat_format: str | None) -> Callable[..., Any]:
         if chat_format is None:
