@@ -25,16 +25,20 @@ To call a function, answer with its name and its arguments in exactly this form,
 What the function returns is told to you in the next turn. When no function is needed, answer in plain text."""
 
 
-def with_tools(messages: list[Message], tools: list[dict[str, Any]]) -> list[Message]:
+def with_tools(
+    messages: list[Message], tools: list[dict[str, Any]], *, in_system: bool = True
+) -> list[Message]:
     """The chat in turns of system, user and assistant alone, for a template that knows nothing of tools.
 
     Args:
         messages: the chat; it is not changed.
         tools: functions as OpenAI describes them; none: only the turns are told in words.
+        in_system: whether the template shows a turn of the system.
 
     Returns:
-        The functions at the end of the system turn, which is made if there is none; calls as text of the assistant;
-        results as the user's, in one turn with what the user says next to them, so that the roles still alternate.
+        The functions at the end of the system turn, which is made if there is none, or in front of what the user says
+        first; calls as text of the assistant; results as the user's, in one turn with what the user says next to
+        them, so that the roles still alternate.
     """
     names = _names_by_id(messages)
     told: list[Message] = []
@@ -50,6 +54,10 @@ def with_tools(messages: list[Message], tools: list[dict[str, Any]]) -> list[Mes
         return told
     functions = "\n".join(json.dumps(tool.get("function", tool), ensure_ascii=False) for tool in tools)
     how = _HOW_TO_CALL.format(functions=functions)
+    first = next((i for i, turn in enumerate(told) if turn.role == "user"), None)
+    if not in_system and first is not None:
+        told[first] = replace(told[first], content=f"{how}\n\n{told[first].content}")
+        return told
     if told and told[0].role == "system":
         return [replace(told[0], content=f"{told[0].content}\n\n{how}"), *told[1:]]
     return [Message("system", how), *told]

@@ -75,6 +75,26 @@ def test_a_template_that_knows_no_tools_is_told_of_them_in_words():
     assert '"name": "look"' in prompt.text
 
 
+@pytest.mark.parametrize(
+    ("template", "chat_format"),
+    [
+        (
+            "{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}" + TEMPLATE,
+            None,
+        ),
+        (TEMPLATE.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}"), None),
+        (None, "gemma"),
+    ],
+)
+def test_where_a_template_has_no_system_turn_the_user_tells_of_tools(
+    template: str | None, chat_format: str | None
+):
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    request = GenerationRequest([Message("user", "Hello")], tools=[tool], chat_format=chat_format)
+    prompt = ChatTemplate(template, "<s>", "</s>").render(request)
+    assert prompt.text.index("user") < prompt.text.index('"name": "look"') < prompt.text.index("Hello")
+
+
 def test_a_turn_that_is_gone_on_with_is_left_open():
     chat = [*CHAT, Message("assistant", "Good")]
     prompt = ChatTemplate(TEMPLATE, "<s>", "</s>").render(GenerationRequest(chat, continue_last=True))

@@ -91,7 +91,8 @@ class ChatTemplate:
                 if not all(self._takes(len(turn.tool_calls)) for turn in messages):
                     messages = one_call_a_turn(messages)
             else:
-                messages = with_tools(messages, request.tools)
+                in_system = not request.tools or _shows_system(formatter)
+                messages = with_tools(messages, request.tools, in_system=in_system)
             turns = as_template_dicts(messages, short_ids="length != 9" in (self._source or ""))
             answer = formatter(messages=turns, **values)
         # A template is a program of the model's author, and fails in as many ways as one.
@@ -153,3 +154,12 @@ class ChatTemplate:
                     f"options.chat_format: the model's own chat template is broken ({error}); name a format"
                 ) from error
         return self._own
+
+
+def _shows_system(formatter: Callable[..., Any]) -> bool:
+    """Whether a template has a place for a turn of the system: Gemma's refuses it, and some leave it out."""
+    turns = as_template_dicts([Message("system", "probe"), Message("user", "Hi")])
+    try:
+        return "probe" in formatter(messages=turns).prompt
+    except Exception:  # noqa: BLE001 - a template fails in as many ways as a program; it has no place for one
+        return False
