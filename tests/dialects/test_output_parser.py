@@ -61,6 +61,10 @@ SAMPLES: dict[str, tuple[str, list[tuple[Any, ...]]]] = {
         '<tool_call>{"name": "f", "arguments": "{\\"a\\":\\n \\"b\\nc\\"}"}</tool_call>',
         call(0, "f", '{"a":\n "b\\nc"}'),
     ),
+    "hermes, half a surrogate pair, and a whole one": (
+        '<tool_call>{"name": "f", "arguments": {"\\ud83d": "\\ud83d\\ude00\\uDE00\\\\ud83d\\n"}}</tool_call>',
+        call(0, "f", '{"\\ufffd": "\\ud83d\\ude00\\ufffd\\\\ud83d\\n"}'),
+    ),
     "hermes, half a character in the name": (
         '<tool_call>{"name": "f\\ud83d", "arguments": {}}</tool_call>',
         call(0, "f\ufffd", "{}"),

@@ -1,7 +1,7 @@
 """JSON read as it arrives: where a value ends, and its text; what it means is left to the reader of a call.
 
 Knows the brackets, strings and scalars of RFC 8259, and no key. Models break lines within strings and write halves of
-surrogate pairs, which RFC 8259 has not: both are read.
+surrogate pairs, which readers of JSON refuse: both are read, and mended.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ _SCALAR_RUN = re.compile(r"[\w.+-]+", re.ASCII)
 _CLOSING = {"{": "}", "[": "]"}
 _WHOLE_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _CONTROL = re.compile(r"[\x00-\x1f]")
-_ESCAPE = re.compile(r"\\(?:u(d[89ab]..\\ud[c-f]..)|(ud[89a-f][\da-f]{2})|.)", re.DOTALL | re.IGNORECASE)
+_ESCAPE = re.compile(
+    r"\\(?:ud[89ab][\da-f]{2}\\ud[c-f][\da-f]{2}|(ud[89a-f][\da-f]{2})|.)", re.DOTALL | re.IGNORECASE
+)
+# What may still become an escape, or a pair of them.
+_HALF_ESCAPE = re.compile(
+    r"\\(?:u(?:[\da-f]{0,3}|d[89ab][\da-f]{2}(?:\\(?:u(?:d(?:[c-f][\da-f]?)?)?)?)?)?)?", re.IGNORECASE
+)
 
 
 class NoCall(Exception):
@@ -70,7 +76,7 @@ def object_of(text: str) -> dict[str, Any] | None:
 
 def mended(text: str) -> str:
     """The JSON text with the escape of U+FFFD for each half of a surrogate pair, which no other text can hold."""
-    return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[2] else escape[0], text)
+    return _ESCAPE.sub(lambda escape: r"\ufffd" if escape[1] else escape[0], text)
 
 
 def escaped(text: str) -> str:
@@ -107,13 +113,18 @@ def _string_text(source: Arriving, show: Callable[[str], None]) -> Reading[None]
     show(source.take(1))
     while (character := (yield from source.peek())) != '"':
         if character == "\\":
-            show(source.take(1))
-            if not (yield from source.peek()):
-                raise NoCall
-            show(source.take(1))
+            yield from _escape_text(source, show)
         else:
             show(_escape(source.take(_run(_STRING_RUN, source.unread))))
     show(source.take(1))
+
+
+def _escape_text(source: Arriving, show: Callable[[str], None]) -> Reading[None]:
+    """Shows an escape once it is whole, ``mended``; at the end of the text, what there is of it."""
+    while _HALF_ESCAPE.fullmatch(source.unread[:12]) and (yield from source.more()):
+        pass
+    escape = _ESCAPE.match(source.unread[:12])
+    show(mended(source.take(escape.end() if escape else 1)))
 
 
 def _scalar(source: Arriving, show: Callable[[str], None]) -> Reading[None]:

@@ -36,7 +36,7 @@ class CallStarted:
 class CallArguments:
     """A piece of the arguments of call ``index``: JSON text as the model writes it, whitespace included.
 
-    Only the line breaks within its strings, which JSON forbids, are escapes.
+    Only the line breaks within its strings, which JSON forbids, are escapes, and half a surrogate pair is U+FFFD's.
     """
 
     index: int

@@ -15,6 +15,7 @@ import pydantic_core
 
 from api_host.errors import ApiHostError
 from api_host.generation import Accepted, Chunk, Event, Finished, Usage
+from api_host.web.dialects.anthropic.arguments import Readable
 from api_host.web.dialects.anthropic.stops import StopCut
 from api_host.web.dialects.anthropic.tools import Tools
 from api_host.web.output import CallArguments, CallStarted, OutputParser, Part, Reasoning, Text, object_of
@@ -47,6 +48,7 @@ class Narration:
         self._n_blocks = 0
         self._open: str | None = None
         self._called = False
+        self._arguments = Readable()
 
     def take(self, event: Event) -> Iterator[Told]:
         """What a stream tells of an event."""
@@ -77,10 +79,11 @@ class Narration:
     def _call(self, part: CallStarted | CallArguments) -> Iterator[Told]:
         if isinstance(part, CallStarted):
             self._called = True
+            self._arguments = Readable()
             called = "toolu_" + part.id.removeprefix("call_")
             yield from self._start({"type": "tool_use", "id": called, "name": part.name, "input": {}})
-        else:
-            yield self._delta("input_json", part.text)
+        elif text := self._arguments.take(part.text):
+            yield self._delta("input_json", text)
 
     def _piece(self, kind: str, text: str) -> Iterator[Told]:
         if self._open != kind:
