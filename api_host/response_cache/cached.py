@@ -111,7 +111,9 @@ class CachedPipeline:
         self._terms.told(hit=kept is not None)
         if kept is not None:
             return Replay(kept)
-        return Recording(self._pipeline.generate(request), self._keeper(request), request.each_token)
+        # Which token's probability belongs to the text, and not to a call, is told by the piece it came with.
+        in_pieces = request.each_token or request.sampling.logprobs is not None
+        return Recording(self._pipeline.generate(request), self._keeper(request), in_pieces)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._pipeline, name)

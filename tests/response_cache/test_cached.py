@@ -42,14 +42,14 @@ def test_the_same_question_is_generated_once(ground: Ground) -> None:
 
 def test_a_replay_has_all_that_the_first_answer_had(ground: Ground) -> None:
     tops = [TokenLogprob("a", -0.5, [TokenLogprob("b", -1.5)]), TokenLogprob("c", -2.0)]
-    ground.behind.script = lambda request: [
-        Accepted("demo", 3, "<|user|>Hi"),
+    chunks = [
         Chunk("x", 1, 1, None, [tops[1]]),
         Chunk("a", 0, 1, None, [tops[0]]),
         Chunk("y", 1, 1, "length", []),
         Chunk("c", 0, 1, "stop", [tops[1]]),
-        Finished(Usage(3, 4), answer("")[-1].timings, [1, 2, 3]),  # type: ignore[union-attr]
     ]
+    ended = Finished(Usage(3, 4), answer("")[-1].timings, [1, 2, 3])  # type: ignore[union-attr]
+    ground.behind.script = lambda request: [Accepted("demo", 3, "<|user|>Hi"), *chunks, ended]
     request = dataclasses.replace(
         HI, sampling=SamplingParams(seed=1, n=2, logprobs=1, max_tokens=2), want_tokens=True
     )
@@ -57,16 +57,27 @@ def test_a_replay_has_all_that_the_first_answer_had(ground: Ground) -> None:
     cache, events = ground.ask(request)
     assert cache == "hit"
     assert events[0] == Accepted("demo", 3, "<|user|>Hi")
-    assert events[1:3] == [
-        Chunk("ac", 0, 2, "stop", tops),
-        Chunk("xy", 1, 2, "length", [tops[1]]),
-    ]
-    assert isinstance(events[3], Finished)
-    assert (events[3].tokens, events[3].usage.completion_tokens) == ([1, 2, 3], 4)
+    assert events[1:-1] == chunks
+    last = events[-1]
+    assert isinstance(last, Finished)
+    assert (last.tokens, last.usage.completion_tokens) == ([1, 2, 3], 4)
 
 
-def test_a_request_for_each_token_gets_them_one_by_one_again(ground: Ground) -> None:
-    request = dataclasses.replace(HI, each_token=True)
+def test_the_pieces_of_each_choice_are_kept_as_one(ground: Ground) -> None:
+    pieces = [Chunk("x", 1, 1), Chunk("a", 0, 1), Chunk("y", 1, 1, "length"), Chunk("c", 0, 1, "stop")]
+    ground.behind.script = lambda request: [Accepted("demo", 3), *pieces, answer("")[-1]]
+    request = dataclasses.replace(HI, sampling=SamplingParams(seed=1, n=2, max_tokens=2))
+    ground.ask(request)
+    assert ground.ask(request)[1][1:-1] == [Chunk("ac", 0, 2, "stop"), Chunk("xy", 1, 2, "length")]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"each_token": True}, {"sampling": SamplingParams(temperature=0, logprobs=0)}]
+)
+def test_a_request_about_single_tokens_gets_the_same_pieces_again(
+    ground: Ground, asked: dict[str, Any]
+) -> None:
+    request = dataclasses.replace(HI, **asked)
     first, second = ground.ask(request), ground.ask(request)
     assert second[0] == "hit"
     assert second[1][:-1] == first[1][:-1]
