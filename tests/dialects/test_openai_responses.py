@@ -98,9 +98,9 @@ def test_reasoning_is_an_item_of_its_own(site: Site) -> None:
 
 
 def test_calls_are_items_that_an_input_may_repeat(site: Site, client: openai.OpenAI) -> None:
-    says(site, "I look.\n", *CALLED, "\n", CALLED)
+    says(site, "I look.\n", *CALLED, "\n", CALLED, " So.")
     response = client.responses.create(model="demo", input="Hi", tools=[WEATHER])
-    message, first, second = response.output
+    message, first, second, _ = response.output
     assert first.type == second.type == "function_call" and first.call_id != second.call_id
     assert (first.name, first.arguments, first.status) == ("get_weather", PARIS, "completed")
     result = {"type": "function_call_output", "call_id": first.call_id, "output": "sun"}
@@ -111,7 +111,7 @@ def test_calls_are_items_that_an_input_may_repeat(site: Site, client: openai.Ope
     chat = site.pipeline.requests[-1].inputs
     assert isinstance(chat, list) and [turn.role for turn in chat] == ["user", "assistant", "tool"]
     assert [call.id for call in chat[1].tool_calls] == [first.call_id, second.call_id]
-    assert chat[1].content == "I look.\n" and message.type == "message"
+    assert chat[1].content == "I look.\n\n\n So." and message.type == "message"
 
 
 def test_without_parallel_calls_the_first_counts(site: Site) -> None:

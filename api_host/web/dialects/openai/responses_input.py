@@ -43,8 +43,8 @@ def _add(chat: list[Message], item: dict[str, Any]) -> None:
     elif kind == "message":
         role = "system" if item["role"] == "developer" else item["role"]
         text = _text(item["content"])
-        if role == last.role == "system" and len(chat) == 1:
-            last.content += f"\n\n{text}"
+        if role == last.role and (role == "assistant" or (role == "system" and len(chat) == 1)):
+            last.content = "\n\n".join(said for said in (last.content, text) if said)
         else:
             chat.append(Message(role, text))
 
