@@ -137,3 +137,12 @@ def test_a_stream_that_the_client_cuts_frees_its_slot(
         assert within(5, lambda: model_of(demo_host, "demo")["n_running"] == 1)
     assert within(1, lambda: model_of(demo_host, "demo")["n_running"] == 0)
     assert completion_tokens(demo_host) == finished
+
+
+def test_text_in_a_form_of_its_own_is_no_call(client: anthropic.Anthropic) -> None:
+    shape = {"name": {"const": "Rome"}, "parameters": {"const": {}}}
+    schema = {"type": "object", "properties": shape, "required": list(shape), "additionalProperties": False}
+    held: Any = {"output_config": {"format": {"type": "json_schema", "schema": schema}}, "tools": TOOLS}
+    message = client.messages.create(messages=[QUESTION], **GREEDY, **held)
+    assert [block.type for block in message.content] == ["text"]
+    assert message.stop_reason == "end_turn"

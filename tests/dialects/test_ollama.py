@@ -216,3 +216,12 @@ def send(host: ApiHost, path: str, body: dict[str, Any]) -> socket.socket:
     sock = socket.create_connection(("127.0.0.1", int(host.local_url.rpartition(":")[2])))
     sock.sendall(head.encode() + content)
     return sock
+
+
+def test_text_in_a_form_of_its_own_is_no_call(client: ollama.Client) -> None:
+    shape = {"name": {"const": "Rome"}, "parameters": {"const": {}}}
+    schema = {"type": "object", "properties": shape, "required": list(shape), "additionalProperties": False}
+    tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    chat = [{"role": "user", "content": FRANCE}]
+    answer = client.chat("demo", chat, tools=[tool], format=schema, options=GREEDY)
+    assert json.loads(answer.message.content or "") == {"name": "Rome", "parameters": {}}

@@ -62,7 +62,9 @@ def _routes(pipeline: Pipeline, responder: Responder) -> Blueprint:
 def _narration(found: Asked) -> Narration:
     tools, sampling = found.tools, found.request.sampling
     held = sampling.json_schema is not None or sampling.grammar is not None
-    parse = partial(OutputParser, tools=bool(tools.offered), reasoning=not held, forced=tools.forced)
+    # Text that is held to a form of its own calls nothing, whatever it looks like.
+    calls = bool(tools.offered) and (tools.forced or not held)
+    parse = partial(OutputParser, tools=calls, reasoning=not held, forced=tools.forced)
     return Narration(lambda prompt: parse(prompt=prompt), sampling.stop, found.thinking, tools)
 
 

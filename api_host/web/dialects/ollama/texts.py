@@ -64,7 +64,9 @@ class Texts:
         request.show_control = bool(body.tools)
         request.continue_last = body.messages[-1].role == "assistant"
         generation = self._pipeline.generate(request)
-        return self._answer(body, model, generation, as_message, tools=bool(body.tools))
+        # Text that is held to a form of its own calls nothing, whatever it looks like.
+        tools = bool(body.tools) and not body.format
+        return self._answer(body, model, generation, as_message, tools=tools)
 
     def _request(self, body: AskingBody, model: str, inputs: str | list[Message]) -> GenerationRequest:
         options = body.set_options
