@@ -290,3 +290,9 @@ def test_what_ends_a_line_for_python_ends_none_of_a_stream(site: Site, client: o
     text = "a\x85b\u2028c\u2029d\x1ee\x0cf"
     says(site, *text)
     assert "".join(piece.message.content or "" for piece in client.chat("demo", HI, stream=True)) == text
+
+
+def test_a_turn_of_calls_at_the_end_is_not_gone_on_with(site: Site) -> None:
+    calling = {"role": "assistant", "tool_calls": [{"function": {"name": "weather"}}]}
+    site.post({"messages": [*HI, calling]}, "/api/chat")
+    assert not asked(site).continue_last

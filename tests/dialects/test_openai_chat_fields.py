@@ -21,6 +21,10 @@ WEATHER = {
     },
 }
 TIME = {"type": "function", "function": {"name": "get_time"}}
+CALLING = {
+    "role": "assistant",
+    "tool_calls": [{"id": "a", "function": {"name": "get_time", "arguments": ""}}],
+}
 
 
 def problem(site: Site, **fields: Any) -> dict[str, Any]:
@@ -102,6 +106,11 @@ def problem(site: Site, **fields: Any) -> dict[str, Any]:
             "cannot call tools",
         ),
         ({"continue_final_message": True}, "continue_final_message", "no answer to go on with"),
+        (
+            {"continue_final_message": True, "messages": [CALLING]},
+            "continue_final_message",
+            "no answer to go on with",
+        ),
         ({"options": {"ctx_len": 5}}, "options.ctx_len", "did you mean 'ctx_length'"),
         ({"repo_id": "a/b"}, "file_name", "is missing"),
     ],

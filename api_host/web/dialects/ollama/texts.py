@@ -62,7 +62,8 @@ class Texts:
         request = self._request(body, model, messages(body.messages))
         request.tools = [{"type": "function", **tool} for tool in body.tools or []]
         request.show_control = bool(body.tools)
-        request.continue_last = body.messages[-1].role == "assistant"
+        last = body.messages[-1]
+        request.continue_last = last.role == "assistant" and not last.tool_calls
         generation = self._pipeline.generate(request)
         # Text that is held to a form of its own calls nothing, whatever it looks like.
         tools = bool(body.tools) and not body.format

@@ -87,14 +87,14 @@ def body_problems(body: dict[str, Any]) -> list[str]:
         problems.append("max_tokens: differs from max_completion_tokens; allowed: one of the two")
     if body.get("continue_final_message") is True and not _ends_with_answer(body.get("messages")):
         problems.append(
-            "continue_final_message: there is no answer to go on with; allowed: an assistant's turn last"
+            "continue_final_message: there is no answer to go on with; allowed: an assistant's turn without calls last"
         )
     return problems
 
 
 def _ends_with_answer(turns: Any) -> bool:
     last = turns[-1] if isinstance(turns, list) and turns else None
-    return isinstance(last, dict) and last.get("role") == "assistant"
+    return isinstance(last, dict) and last.get("role") == "assistant" and not last.get("tool_calls")
 
 
 SHAPE = Shape(ChatBody, body_problems)
