@@ -63,6 +63,21 @@ def with_tools(
     return [Message("system", how), *told]
 
 
+def without_system(messages: list[Message]) -> list[Message]:
+    """The chat for a template that shows no turn of the system: what one says stands in front of the user's next."""
+    told: list[Message] = []
+    said: list[str] = []
+    for message in messages:
+        if message.role == "system":
+            said.append(message.content)
+            continue
+        if message.role == "user":
+            message = replace(message, content="\n\n".join([*said, message.content]))
+            said = []
+        told.append(message)
+    return [*told, Message("user", "\n\n".join(said))] if said else told
+
+
 def one_call_a_turn(messages: list[Message]) -> list[Message]:
     """The chat for a template that takes one call a turn: each call is a turn, with what it returned behind it."""
     runs: list[list[Message]] = []

@@ -36,6 +36,18 @@ def test_every_named_format_renders_the_last_question(name: str):
     assert prompt.text.index("Hello") < prompt.text.index("Bye")
 
 
+@pytest.mark.parametrize("name", sorted(named_formats()))
+def test_every_named_format_tells_what_the_system_says(name: str):
+    tool = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    for tools in ([], [tool]):
+        prompt = ChatTemplate(None, "<s>", "</s>").render(
+            GenerationRequest(CHAT, chat_format=name, tools=tools)
+        )
+        assert prompt.text.count("Be brief.") == 1
+        assert ('"look"' in prompt.text) == bool(tools)
+        assert prompt.text.index("Be brief.") < prompt.text.index("Hello")
+
+
 def test_the_formats_of_the_contract_are_there():
     assert {"llama-2", "chatml", "zephyr", "vicuna", "alpaca"} <= set(named_formats())
 

@@ -15,7 +15,7 @@ import jinja2
 import jinja2.meta
 from llama_cpp import llama_chat_format
 
-from api_host.engine.tool_prompt import as_template_dicts, one_call_a_turn, with_tools
+from api_host.engine.tool_prompt import as_template_dicts, one_call_a_turn, with_tools, without_system
 from api_host.errors import InvalidRequest
 from api_host.generation import GenerationRequest, Message, ToolCall
 
@@ -91,8 +91,12 @@ class ChatTemplate:
                 if not all(self._takes(len(turn.tool_calls)) for turn in messages):
                     messages = one_call_a_turn(messages)
             else:
-                in_system = not request.tools or _shows_system(formatter)
+                has_system = any(turn.role == "system" for turn in messages)
+                in_system = not (request.tools or has_system) or _shows_system(formatter)
                 messages = with_tools(messages, request.tools, in_system=in_system)
+                # What the model's own template refuses stays refused; named ones leave it out without a word.
+                if chat_format is not None and not in_system:
+                    messages = without_system(messages)
             turns = as_template_dicts(messages, short_ids="length != 9" in (self._source or ""))
             answer = formatter(messages=turns, **values)
         # A template is a program of the model's author, and fails in as many ways as one.
