@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -182,6 +183,34 @@ def test_every_beginning_of_a_sample_means_the_same_however_it_is_cut(name: str)
     text = SAMPLES[name][0]
     for end in range(len(text)):
         assert joined(read([text[:end]])) == joined(read(text[:end]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_samples_and_marks_in_any_order_mean_the_same_however_they_are_cut(seed: int) -> None:
+    random = Random(seed)
+    marks = [
+        "<tool_call>",
+        "[TOOL_CALLS]",
+        "<think>",
+        "</think>",
+        "[THINK]",
+        ";",
+        '"',
+        "{",
+        "]",
+        "\\",
+        "\n ",
+        "é😀",
+    ]
+    for _ in range(50):
+        pieces = random.choices([*marks, *(text for text, _ in SAMPLES.values())], k=random.randint(1, 5))
+        text = "".join(
+            piece[: random.choice([len(piece), random.randint(0, len(piece))])] for piece in pieces
+        )
+        ends = sorted(random.choices(range(len(text) + 1), k=random.randint(1, 30)))
+        cut = [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True)]
+        options = {"forced": random.random() < 0.1, "prompt": random.choice([None, "<think>\n"])}
+        assert joined(read(cut, **options)) == joined(read([text], **options)), (cut, options)
 
 
 def test_without_tools_what_looks_like_a_call_is_text_and_goes_out_at_once() -> None:
