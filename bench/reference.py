@@ -2,7 +2,8 @@
 
 Sums differ in their last bits with the shape of a batch, and a near tie between two tokens may then fall the other way;
 all text behind it is another one. So where a text parts from the reference's, the reference is asked how close the two
-tokens were: a text that leaves it at a near tie is told apart from one that is wrong.
+tokens were, and how it goes on behind the text's own: a text that leaves it at near ties alone is told apart from one
+that is wrong.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import http.client
 import itertools
 import json
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -50,29 +52,34 @@ class Reference:
         check = TextCheck(contender, how)
         for asked, text in texts:
             check.of += 1
-            gap = self._gap(asked, text)
-            if gap == 0:
+            gaps = self._gaps(asked, text)
+            if not gaps:
                 check.equal += 1
-            elif gap is not None and gap <= NEAR_TIE:
+            elif max(gaps) <= NEAR_TIE:
                 check.near_ties += 1
-                check.largest_gap = max(check.largest_gap, round(gap, 4))
+                check.largest_gap = max(check.largest_gap, round(max(gaps), 4))
         return check
 
-    def _gap(self, asked: Asked, text: str) -> float | None:
-        """0 for the same text; else how much more likely the reference's best token is than the one that the text
-        has where the two part; None when that is not even among the best."""
+    def _gaps(self, asked: Asked, text: str) -> list[float]:
+        """For each place where the text parts from what the reference says behind the same words: how much more likely
+        the reference's best token is than the text's, infinity when that is not even among the best."""
+        prompt, words, gaps = asked.prompt, text.split(), []
+        while words:
+            ours = self._text(Asked(prompt, len(words))).split()
+            alike = zip(words, ours, strict=True)
+            n_common = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], alike))
+            if n_common == len(words):
+                break
+            prompt = " ".join([prompt, *words[:n_common]])
+            candidates = self._candidates(prompt)
+            gaps.append(max(candidates.values()) - candidates.get(words[n_common], -math.inf))
+            prompt, words = f"{prompt} {words[n_common]}", words[n_common + 1 :]
+        return gaps
+
+    def _text(self, asked: Asked) -> str:
         if asked not in self._texts:
             self._texts[asked] = ask(self._running, [asked])[0].text
-        words, ours = text.split(), self._texts[asked].split()
-        if words == ours:
-            return 0.0
-        common = sum(
-            1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(words, ours, strict=True))
-        )
-        candidates = self._candidates(" ".join([asked.prompt, *words[:common]]))
-        if words[common] not in candidates:
-            return None
-        return max(candidates.values()) - candidates[words[common]]
+        return self._texts[asked]
 
     def _candidates(self, prompt: str) -> dict[str, float]:
         """The most likely next words and the logarithms of their probabilities."""
