@@ -11,6 +11,7 @@ Needs the packages of ``pip install -e '.[bench]'`` and a C++ compiler. Figures 
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shlex
 import signal
@@ -23,7 +24,7 @@ from bench.build import Tools, prepare, server_python
 from bench.machine import machine_facts, versions
 from bench.plan import CPU_MODELS, DEMO, GPU_MODELS, KEYS, MODELS, workloads
 from bench.report import insert, render
-from bench.results import Results
+from bench.results import Results, UnreadableResults
 from bench.runner import Runner
 from bench.servers import ROOT, ApiHostServer, BindingsServer, LlamaServer, Server
 from bench.workload import Ground
@@ -39,11 +40,16 @@ SERVERS = ("api-host", "llama-server", "bindings")
 
 def main() -> None:
     arguments = parse_arguments()
-    # Ended from outside, it ends the server that it measures as well.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    # Ended from outside, or with its terminal, it ends the server that it measures as well; nohup has its way.
+    for end in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(end) != signal.SIG_IGN:
+            signal.signal(end, lambda number, _: sys.exit(128 + number))
     name = "results-quick.json" if arguments.quick else RESULTS[arguments.cuda]
     results_file = arguments.cache / name
-    results = Results.load(results_file)
+    try:
+        results = Results.load(results_file)
+    except UnreadableResults as error:
+        sys.exit(str(error))
     if not arguments.render:
         measure(arguments, results, results_file)
     if not results.runs:
@@ -59,27 +65,36 @@ def main() -> None:
 
 def measure(arguments: argparse.Namespace, results: Results, results_file: Path) -> None:
     """Measures what is asked for; every finished workload is saved at once."""
+    chosen = [
+        (model, workload)
+        for model in arguments.models
+        for workload in workloads(model, arguments.quick, arguments.cuda)
+        if workload.key in arguments.only
+    ]
+    if not chosen:
+        sys.exit(f"none of {', '.join(arguments.only)} is measured on {', '.join(arguments.models)}")
     tools = prepare(arguments.cache, arguments.cuda, arguments.llama_bin, arguments.llama_source)
     if (busy := os.getloadavg()[0]) > QUIET_LOAD:
         print(f"This machine has other work to do (load average {busy:.1f}): the figures will mean little.")
-    results.machine, results.versions = machine_facts(), versions(tools.bin)
+    machine, software = machine_facts(), versions(tools.bin)
     runner = Runner(
         chosen_servers(arguments.servers, tools, arguments.cache),
         tools.bin,
         with_limits=not arguments.no_limits,
         check_texts=not arguments.no_texts,
         command=shlex.join(["python", "-m", "bench", *sys.argv[1:]]),
+        software=software,
     )
-    for model in arguments.models:
+    for model, of_model in itertools.groupby(chosen, lambda pair: pair[0]):
         ground = make_ground(model, arguments, tools)
         if not ground.model.exists():
             print(f"{model}: {ground.model} is missing; its workloads are left out")
             continue
-        for workload in workloads(model, arguments.quick, arguments.cuda):
-            if workload.key in arguments.only:
-                print(f"{model}: {workload.name}", flush=True)
-                results.replace(runner.run(workload, model, ground, arguments.pairs))
-                results.save(results_file)
+        for _, workload in of_model:
+            print(f"{model}: {workload.name}", flush=True)
+            results.replace(runner.run(workload, model, ground, arguments.pairs))
+            results.machine, results.versions = machine, software
+            results.save(results_file)
 
 
 def chosen_servers(names: list[str], tools: Tools, cache: Path) -> list[Server]:
@@ -113,28 +128,48 @@ def parse_arguments() -> argparse.Namespace:
     add("--only", nargs="+", choices=KEYS, default=KEYS, metavar="W", help=f"workloads: {', '.join(KEYS)}")
     add("--models", nargs="+", choices=MODELS, help=f"default: {' '.join(CPU_MODELS)}; quick leaves 1.1b out")
     add("--servers", nargs="+", choices=SERVERS, default=SERVERS, metavar="S", help=", ".join(SERVERS))
-    add("--pairs", type=int, help="how often each contender takes its turn; default 5")
-    add("--threads", type=int, default=cores, help=f"threads of llama.cpp; default {cores}")
+    add("--pairs", type=_positive, help="how often each contender takes its turn; default 5")
+    add("--threads", type=_positive, default=cores, help=f"threads of llama.cpp; default {cores}")
     add("--no-limits", action="store_true", help="leave llama-bench and llama-batched-bench out")
     add("--no-texts", action="store_true", help="do not compare greedy texts")
     add("--render", action="store_true", help="measure nothing, write the tables from the last figures")
     on_gpu = " ".join(GPU_MODELS)
     add("--cuda", action="store_true", help=f"build for NVIDIA GPUs, all layers there; default: {on_gpu}")
-    add("--cache", type=Path, default=CACHE, help="where everything is kept")
-    add("--demo-model", type=Path, default=DEMO_MODEL, help="the GGUF of the demo workloads")
-    add("--llama-bin", type=Path, default=_path("BENCH_LLAMA_BIN"), help="built programs; $BENCH_LLAMA_BIN")
-    add("--llama-source", type=Path, default=_path("BENCH_LLAMA_SOURCE"), help="sdist; $BENCH_LLAMA_SOURCE")
+    add("--cache", type=_whole_path, default=CACHE, help="where everything is kept")
+    add("--demo-model", type=_whole_path, default=DEMO_MODEL, help="the GGUF of the demo workloads")
+    add(
+        "--llama-bin",
+        type=_whole_path,
+        default=_path("BENCH_LLAMA_BIN"),
+        help="built programs; $BENCH_LLAMA_BIN",
+    )
+    add(
+        "--llama-source",
+        type=_whole_path,
+        default=_path("BENCH_LLAMA_SOURCE"),
+        help="sdist; $BENCH_LLAMA_SOURCE",
+    )
     arguments = parser.parse_args()
     arguments.pairs = arguments.pairs or (1 if arguments.quick else 5)
     full = GPU_MODELS if arguments.cuda else CPU_MODELS
     arguments.models = arguments.models or (CPU_MODELS[:2] if arguments.quick else full)
-    arguments.cache = arguments.cache.resolve()
     return arguments
+
+
+def _positive(text: str) -> int:
+    if (value := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def _whole_path(text: str) -> Path:
+    """Servers run in another folder than this."""
+    return Path(text).resolve()
 
 
 def _path(variable: str) -> Path | None:
     value = os.environ.get(variable)
-    return Path(value).resolve() if value else None
+    return _whole_path(value) if value else None
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Protocol
 
+from bench.process import own_environment
 from bench.servers import Setting
 
 LLAMA_BENCH, BATCHED_BENCH = "llama-bench", "llama-batched-bench"
@@ -96,7 +97,9 @@ def _batched(
 
 def _json_lines(command: list[str]) -> list[dict[str, Any]]:
     """What the program prints as JSON. Raises subprocess.CalledProcessError, or ValueError when it prints none."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True, env=own_environment()
+    )
     found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     if not found:
         raise ValueError(f"{Path(command[0]).name} printed no figures: {done.stderr[-500:]}")

@@ -5,6 +5,7 @@ Knows nothing of what the server serves.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -58,7 +59,7 @@ class RunningServer:
                 stderr=subprocess.STDOUT,
                 # No config.yaml of the current folder and no setting of the environment may have a say.
                 cwd=log.parent,
-                env=_environment(),
+                env=own_environment(),
                 start_new_session=True,
             )
 
@@ -92,13 +93,13 @@ class RunningServer:
             raise ServerFailed(f"{self.server.name} does not answer after {timeout:g} s: {self._said()}")
 
     def stop(self) -> None:
-        """Ends it, politely at first."""
+        """Ends it, politely at first, and whoever it leaves behind."""
         self._process.send_signal(signal.SIGTERM)
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self._process.wait()
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
@@ -114,7 +115,7 @@ class RunningServer:
         return self.log.read_text(errors="replace")[-1000:]
 
 
-def _environment() -> dict[str, str]:
+def own_environment() -> dict[str, str]:
     """This one's, without what would set a server up; where Python's packages and llama.cpp's library lie stays."""
     kept = {
         name: value

@@ -36,23 +36,28 @@ def render(results: Results) -> str:
     software = ", ".join(f"{name} {value}" for name, value in results.versions.items())
     commands = ", ".join(f"`{command}`" for command in dict.fromkeys(run.command for run in results.runs))
     parts = [
-        f"Machine: {facts}.\n\nSoftware: {software}.\n\nCommand: {commands}.",
+        f"Machine: {facts}.\n\nSoftware of the last run: {software}.\n\nCommand: {commands}.",
         "### Marks\n\n" + _marks_table(results.runs),
         "### Medians\n\n" + _medians_table(results.runs),
         *(_turns(run) for run in results.runs if run.key == "chat"),
         "### Greedy text\n\n" + _texts_table(results.runs),
-        _runs_note(results.runs),
+        _runs_note(results.runs, results.versions),
     ]
     return "\n\n".join(parts)
 
 
 def insert(document: str, tables: str) -> str:
-    """The document with ``tables`` between its markers; without markers, at its end, with them."""
+    """The document with ``tables`` between its markers; without markers, at its end, with them.
+
+    Raises ValueError when only the first marker is there: nobody knows what comes behind the tables then.
+    """
     block = f"{BEGIN}\n{tables}\n{END}"
     before, found, rest = document.partition(BEGIN)
     if not found:
         return f"{document.rstrip()}\n\n{block}\n".lstrip()
-    _, _, after = rest.partition(END)
+    _, ended, after = rest.partition(END)
+    if not ended:
+        raise ValueError(f"the document has {BEGIN} and no {END} behind it")
     return before + block + after
 
 
@@ -77,7 +82,7 @@ def _medians_table(runs: list[Run]) -> str:
     for run in runs:
         for figure, (name, unit, factor) in SHOWN.items():
             medians = [run.median(server, figure) for server in SERVERS]
-            if medians[0] is None and medians[1] is None:
+            if medians == [None] * len(SERVERS):
                 continue
             limit = next((name for name in LIMITS if run.values(name, figure)), None)
             limits = [run.median(limit, figure) if limit else None]
@@ -117,10 +122,13 @@ def _compared(text: TextCheck) -> list[str]:
     return [str(text.equal), near, f"**{wrong}**" if wrong else "0"]
 
 
-def _runs_note(runs: list[Run]) -> str:
+def _runs_note(runs: list[Run], last: dict[str, str]) -> str:
+    """When each run was made, with the software that is not the last one's, and what failed."""
     notes = [
         f"- {run.name}, {run.model}: {run.started}, {_n_pairs(run)} pairs, load average before it "
-        f"{run.load_average:g}" + "".join(f"; failed: {failure}" for failure in run.failures)
+        f"{run.load_average:g}"
+        + "".join(f"; {name} {value}" for name, value in run.software.items() if value != last.get(name))
+        + "".join(f"; failed: {failure}" for failure in run.failures)
         for run in runs
     ]
     return "### Runs\n\n" + "\n".join(notes)

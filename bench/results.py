@@ -13,6 +13,10 @@ from statistics import median
 from bench.figures import ratio_of_pairs
 
 
+class UnreadableResults(Exception):
+    """A file that is not what ``Results.save`` writes."""
+
+
 @dataclass
 class Sample:
     """One contender's figures in one pair."""
@@ -39,7 +43,11 @@ class TextCheck:
 
 @dataclass
 class Run:
-    """One workload on one model, its contenders measured in turn. ``load_average`` is the machine's before it."""
+    """One workload on one model, its contenders measured in turn.
+
+    ``load_average`` is the machine's before it, ``software`` the versions that were measured; runs of older files have
+    none.
+    """
 
     model: str
     key: str
@@ -50,6 +58,7 @@ class Run:
     samples: list[Sample] = field(default_factory=list)
     texts: list[TextCheck] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    software: dict[str, str] = field(default_factory=dict)
 
     def values(self, contender: str, figure: str) -> dict[int, float]:
         """The figure by pair."""
@@ -71,7 +80,7 @@ class Run:
 
 @dataclass
 class Results:
-    """All runs, and where they were made."""
+    """All runs; the machine and the versions of the last one."""
 
     machine: dict[str, str] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -94,18 +103,23 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """Reads what ``save`` wrote; nothing when there is no such file."""
+        """Reads what ``save`` wrote; nothing when there is no such file. Raises UnreadableResults."""
         if not path.exists():
             return cls()
-        found = json.loads(path.read_text())
-        runs = [
-            Run(
-                **{
-                    **run,
-                    "samples": [Sample(**sample) for sample in run["samples"]],
-                    "texts": [TextCheck(**text) for text in run["texts"]],
-                }
-            )
-            for run in found.pop("runs")
-        ]
-        return cls(**found, runs=runs)
+        try:
+            found = json.loads(path.read_text())
+            runs = [
+                Run(
+                    **{
+                        **run,
+                        "samples": [Sample(**sample) for sample in run["samples"]],
+                        "texts": [TextCheck(**text) for text in run["texts"]],
+                    }
+                )
+                for run in found.pop("runs")
+            ]
+            return cls(**found, runs=runs)
+        except (ValueError, TypeError, LookupError, AttributeError) as error:
+            raise UnreadableResults(
+                f"{path} is cut short or of another format; move it away, or name another --cache ({error!r})"
+            ) from error

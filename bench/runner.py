@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import psutil
 
 from bench.asking import Answered
 from bench.limits import Limit
@@ -18,7 +21,11 @@ from bench.servers import HOST, LLAMA_SERVER, Server
 from bench.workload import Ground, Measured, Workload
 
 REASON_CHARACTERS = 300
-CONTENDER_ERRORS = (LoadFailed, ServerFailed, OSError, ValueError, subprocess.SubprocessError)
+# A contender that ends or says something odd in the middle fails by any of these; the others go on.
+CONTENDER_ERRORS = (
+    *(LoadFailed, ServerFailed, OSError, http.client.HTTPException, psutil.Error, subprocess.SubprocessError),
+    *(ValueError, TypeError, LookupError, ArithmeticError),
+)
 
 
 class Runner:
@@ -29,7 +36,7 @@ class Runner:
         tools: the folder of llama.cpp's programs.
         with_limits: whether those that are no servers take their turn too.
         check_texts: whether greedy text is compared with llama-server's.
-        command: what started it all, for the record.
+        command: what started it all, for the record. ``software``: the versions that are measured, likewise.
         say: takes a line of progress.
     """
 
@@ -41,6 +48,7 @@ class Runner:
         check_texts: bool = True,
         command: str = "",
         say: Callable[[str], None] = print,
+        software: dict[str, str] | None = None,
     ) -> None:
         self._servers = servers
         self._tools = tools
@@ -48,12 +56,13 @@ class Runner:
         self._check_texts = check_texts
         self._command = command
         self._say = say
+        self._software = software or {}
 
     def run(self, workload: Workload, model: str, ground: Ground, pairs: int) -> Run:
         """Measures ``pairs`` times. What fails is recorded, and the others go on."""
         started = time.strftime("%Y-%m-%d %H:%M")
         load = round(os.getloadavg()[0], 2)
-        run = Run(model, workload.key, workload.name, self._command, started, load)
+        run = Run(model, workload.key, workload.name, self._command, started, load, software=self._software)
         servers = [server for server in self._servers if server.name in workload.servers]
         answers: dict[str, list[Answered]] = {}
         for pair in range(pairs):
@@ -73,7 +82,7 @@ class Runner:
         try:
             measured = workload.measure(server, ground, f"{workload.name}/{pair}")
         except CONTENDER_ERRORS as error:
-            self._fail(run, f"{server.name}, pair {pair + 1}: {error}")
+            self._fail(run, f"{server.name}, pair {pair + 1}: {_told(error)}")
             return None
         self._keep(run, Sample(server.name, pair, measured.figures))
         return measured
@@ -82,7 +91,7 @@ class Runner:
         try:
             figures = limit.measure(self._tools, workload.setting(ground))
         except CONTENDER_ERRORS as error:
-            self._fail(run, f"{limit.name}, pair {pair + 1}: {error}")
+            self._fail(run, f"{limit.name}, pair {pair + 1}: {_told(error)}")
             return
         self._keep(run, Sample(limit.name, pair, figures))
 
@@ -96,7 +105,7 @@ class Runner:
             ctx = workload.setting(ground).ctx
             run.texts = compare(answers, by_name[LLAMA_SERVER], by_name.get(HOST), ground, ctx)
         except CONTENDER_ERRORS as error:
-            self._fail(run, f"comparing texts: {error}")
+            self._fail(run, f"comparing texts: {_told(error)}")
         for check in run.texts:
             counts = f"{check.equal} of {check.of} equal, {check.near_ties} left at a near tie"
             self._say(f"    texts of {check.contender} {check.how}: {counts} (up to {check.largest_gap:g})")
@@ -110,3 +119,8 @@ class Runner:
         short = " ".join(reason.split())[:REASON_CHARACTERS]
         run.failures.append(short)
         self._say(f"    FAILED {short}")
+
+
+def _told(error: Exception) -> str:
+    """Its own words, with its type where these are no sentence."""
+    return repr(error) if isinstance(error, (LookupError, ArithmeticError)) else str(error)
