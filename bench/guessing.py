@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
 from array import array
@@ -20,7 +21,7 @@ from api_host.engine.draft import Draft
 from api_host.engine.guessing import FirstOf, Guesser
 from api_host.engine.llama.sampler import LlamaSampler
 from api_host.engine.loader import LoadedModel, load_model
-from api_host.engine.messages import Load
+from api_host.engine.messages import Load, Piece
 from api_host.engine.scheduler import Scheduler
 from api_host.engine.sequence import Request, Sequence
 from api_host.generation import SamplingParams
@@ -44,7 +45,11 @@ class Counted(FirstOf):
 def run(
     loaded: LoadedModel, guesser: Guesser | None, prompt: array[int], n_streams: int, n_tokens: int
 ) -> float:
-    """Tokens a second of all streams together, prompts left out."""
+    """Tokens a second of all streams together, prompts and what was written beside them left out.
+
+    Exits when the context, which is the model's at most, has no room for whole texts, or when all have ended before the
+    last prompt was read.
+    """
     context = loaded.context
 
     def make_sampler(params: SamplingParams, tokens: array[int], index: int) -> LlamaSampler:
@@ -56,14 +61,27 @@ def run(
         context.clear(slot)
     for i in range(n_streams):
         scheduler.submit(Request(i, prompt, params, [], context.n_ctx))
-    while not scheduler.only_decodes:
+    while scheduler.has_work and not scheduler.only_decodes:
         scheduler.step()
+    before = _n_tokens(scheduler)
     started = time.perf_counter()
     while scheduler.has_work:
         scheduler.step()
     seconds = time.perf_counter() - started
-    scheduler.take_events()
-    return n_streams * n_tokens / seconds
+    timed = _n_tokens(scheduler)
+    if not timed:
+        sys.exit(f"texts of {n_tokens} tokens end while prompts are read; ask for more --tokens")
+    if before + timed != n_streams * n_tokens:
+        sys.exit(
+            f"{n_streams} texts of {n_tokens} tokens have {before + timed} in all: a context of {context.n_ctx} tokens "
+            "has no room for more; ask for fewer --tokens"
+        )
+    return timed / seconds
+
+
+def _n_tokens(scheduler: Scheduler) -> int:
+    """The tokens of what it has to say."""
+    return sum(event.n_tokens for event in scheduler.take_events() if isinstance(event, Piece))
 
 
 def compare(loaded: LoadedModel, arguments: argparse.Namespace, n_streams: int) -> None:
@@ -102,6 +120,8 @@ def main() -> None:
     add("--threads", type=int, default=1, help="threads of llama.cpp; default 1")
     add("--prompt", default=PROMPT, help="what is gone on with")
     arguments = parser.parse_args()
+    if arguments.pairs < 1:
+        parser.error("--pairs is 1 or more")
     with tempfile.TemporaryDirectory() as folder:
         model = arguments.model or Path(folder) / "padded.gguf"
         if arguments.model is None:

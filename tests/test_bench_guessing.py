@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -19,3 +21,10 @@ def test_guesses_are_measured_for_one_stream_and_for_two() -> None:
         found = re.fullmatch(shape, line)
         assert found, line
         assert int(found[3]) > 20
+
+
+@pytest.mark.parametrize(("tokens", "reason"), [("1", "more --tokens"), ("5000", "has no room for more")])
+def test_a_rate_of_texts_that_are_not_whole_is_not_told(tokens: str, reason: str) -> None:
+    command = [sys.executable, "-m", "bench.guessing", "--layers", "0", "--pairs", "1", "--tokens", tokens]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1 and done.stdout == "" and reason in done.stderr
