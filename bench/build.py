@@ -70,7 +70,8 @@ def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: 
     for path in (tools.vocabulary, *(folder / target for target in TARGETS)):
         if not path.exists():
             raise FileNotFoundError(
-                f"{path} is missing; remove {cache} and run again, or name another folder"
+                f"{path} is missing; name another --llama-bin or --llama-source, or remove the folders of the "
+                f"source and the build below {cache} and run again"
             )
     return tools
 

@@ -15,6 +15,7 @@ import pytest
 
 from api_host.models.demo import DEMO_MODEL_PATH
 from bench.asking import Asked, answered, request
+from bench.build import prepare
 from bench.limits import TextGeneration
 from bench.load import Load
 from bench.process import RunningServer, ServerFailed
@@ -197,6 +198,12 @@ def test_a_bench_that_is_ended_takes_the_server_along(tmp_path: Path, end: signa
 def test_a_choice_that_leaves_nothing_to_measure_is_refused(tmp_path: Path) -> None:
     done = bench(tmp_path, "--models", "demo", "--only", "shared")
     assert done.returncode == 1 and "none of shared is measured on demo" in done.stderr
+
+
+def test_a_missing_program_costs_no_figures(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="name another --llama-bin") as found:
+        prepare(tmp_path / "cache", built=tmp_path, source=tmp_path)
+    assert f"remove {tmp_path / 'cache'} " not in str(found.value)
 
 
 @pytest.mark.parametrize("option", ["--pairs", "--threads"])
