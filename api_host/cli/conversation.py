@@ -43,7 +43,7 @@ class Conversation:
         self._lines = LineInput(self._slash.complete, history, _say)
 
     def hold(self) -> None:
-        """Until /quit or Ctrl-D. Ctrl-C stops an answer; at an empty prompt it raises KeyboardInterrupt."""
+        """Until /quit or Ctrl-D. Ctrl-C stops what goes on; at an empty prompt it raises KeyboardInterrupt."""
         talking_to = f"Talking to {self._session.client.model}. " if self._session.client.model else ""
         _say(f"{talking_to}/help lists the commands; /quit or Ctrl-D ends.")
         for line in self._lines:
@@ -54,6 +54,8 @@ class Conversation:
                     return
             except ClientError as error:
                 click.secho(f"Error: {printable(str(error))}", fg="red", err=True)
+            except KeyboardInterrupt:
+                _say("(stopped)")
 
     def _answer(self, question: str) -> None:
         if not question:

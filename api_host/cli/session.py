@@ -10,6 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
+
+from api_host.generation import SamplingParams
 from api_host_client import Answer, Client, Waiting
 
 Show = Callable[[str], Any]
@@ -34,11 +37,12 @@ class Session:
         self.system: str | None = None
         self.turns: list[dict[str, str]] = []
         self.last_question: str | None = None
+        self._is_answered = False
 
     def reset(self) -> None:
         """Forgets the turns; the system prompt stays."""
         self.turns = []
-        self.last_question = None
+        self.last_question, self._is_answered = None, False
 
     def set_system(self, text: str) -> None:
         """Sets the system prompt (an empty one removes it) and starts anew."""
@@ -51,7 +55,7 @@ class Session:
         A turn that fails is not remembered. One that is interrupted is, with as much of the answer as has come.
         Raises ClientError; KeyboardInterrupt, after the host was told to stop.
         """
-        self.last_question = text
+        self.last_question, self._is_answered = text, False
         turns = [*self.turns, {"role": "user", "content": text}]
         stream = self.client.stream_chat(turns, system=self.system, on_waiting=on_waiting, **self.parameters)
         with stream:
@@ -60,18 +64,20 @@ class Session:
                     show(chunk.text)
             except KeyboardInterrupt:
                 if stream.text:
-                    self.turns = [*turns, {"role": "assistant", "content": stream.text}]
+                    self._remember([*turns, {"role": "assistant", "content": stream.text}])
                 raise
         answer = stream.answer()
-        self.turns = [*turns, answer.message]
+        self._remember([*turns, answer.message])
         return answer
+
+    def _remember(self, turns: list[dict[str, str]]) -> None:
+        self.turns, self._is_answered = turns, True
 
     def take_back(self) -> str | None:
         """Forgets the last question with its answer; returns the question, None when there was none."""
-        question = self.last_question
-        if self.turns and self.turns[-1]["role"] == "assistant" and self.turns[-2]["content"] == question:
-            self.turns = self.turns[:-2]
-        return question
+        if self._is_answered:
+            self.turns, self._is_answered = self.turns[:-2], False
+        return self.last_question
 
     def save(self, path: Path) -> None:
         """Writes the conversation: Markdown for a ``.md``, else JSON that ``load`` reads. Raises OSError."""
@@ -92,6 +98,7 @@ class Session:
             raise NoConversation("the turns must be a user's and an assistant's, one after the other")
         self.turns, self.system = turns, system
         self.parameters = parameters
+        self._is_answered = bool(turns)
         self.last_question = turns[-2]["content"] if turns else None
 
     def _as_json(self) -> str:
@@ -113,7 +120,7 @@ class Session:
 def _read(path: Path) -> tuple[list[dict[str, str]], str | None, dict[str, Any]]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise NoConversation(
             "it is no JSON; /save with another ending than .md writes what /load reads"
         ) from None
@@ -123,10 +130,24 @@ def _read(path: Path) -> tuple[list[dict[str, str]], str | None, dict[str, Any]]
     if not isinstance(turns, list) or not all(_is_turn(turn) for turn in turns):
         raise NoConversation('it has no "messages", a list of {"role": ..., "content": ...}')
     system, parameters = kept.get("system"), kept.get("parameters") or {}
-    if not isinstance(system, str | None) or not isinstance(parameters, dict):
+    if not (system is None or _is_text(system)) or not isinstance(parameters, dict):
         raise NoConversation('"system" must be a text and "parameters" an object')
+    _check_parameters(parameters)
     return [{"role": turn["role"], "content": turn["content"]} for turn in turns], system, parameters
 
 
 def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, dict) and all(isinstance(turn.get(key), str) for key in ("role", "content"))
+    return isinstance(turn, dict) and all(_is_text(turn.get(key)) for key in ("role", "content"))
+
+
+def _is_text(value: Any) -> bool:
+    """Whether it can be sent and written; JSON spells half a character, too, which cannot."""
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _check_parameters(parameters: dict[str, Any]) -> None:
+    try:
+        TypeAdapter(SamplingParams).validate_python(parameters)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        raise NoConversation(f'"parameters": {problem["loc"][0]}: {problem["msg"]}') from None

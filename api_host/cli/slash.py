@@ -108,7 +108,7 @@ class Slash:
     def _help(self) -> None:
         for name, (arguments, meaning) in HELP.items():
             self._say(f"  {f'{name} {arguments}':<22} {meaning}")
-        self._say("Ctrl-C stops an answer; at an empty prompt it ends the chat.")
+        self._say("Ctrl-C stops an answer or a load; at an empty prompt it ends the chat.")
 
     def _system(self, text: str) -> None:
         if text:
@@ -150,9 +150,9 @@ class Slash:
         self._answer(question)
 
     def _save(self, path: Path) -> None:
-        if path.exists() and path not in self._own_files:
-            raise WrongCommand(f"{path} is there already; take another name.")
         try:
+            if path not in self._own_files and path.exists():
+                raise WrongCommand(f"{path} is there already; take another name.")
             self._session.save(path)
         except OSError as error:
             raise WrongCommand(f"{path} cannot be written: {error.strerror}.") from None
@@ -201,7 +201,10 @@ def _shown(value: Any) -> str:
 def _path(text: str) -> Path:
     if not text:
         raise WrongCommand("a file's name is missing.")
-    return Path(text).expanduser()
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise WrongCommand(f"{text}: nobody here has such a home folder; write the whole path.") from None
 
 
 def _paths(begun: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -151,6 +152,67 @@ def test_a_conversation_is_saved_and_gone_on_with(chat: Begin, tmp_path: Path) -
     assert [turn["content"] for turn in kept["messages"]][0::2] == [QUESTION, "And of Italy?"]
     assert kept["parameters"] == {"temperature": 0.0}
     assert "**Assistant**\n\nThe capital of France is Paris." in (tmp_path / "first.md").read_text()
+
+
+def test_a_file_that_cannot_be_used_costs_no_conversation(chat: Begin, tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "half.json").write_text(
+        r'[{"role": "user", "content": "\ud800"}, {"role": "assistant", "content": "?"}]'
+    )
+    for name, parameters in [("odd", {"system": "a name of the client's"}), ("hot", {"temperature": "hot"})]:
+        (tmp_path / f"{name}.json").write_text(json.dumps({"messages": [], "parameters": parameters}))
+    shown = chat()
+    for line, told in [
+        (QUESTION, "Paris"),
+        (f"/save {'n' * 300}", "cannot be written: File name too long"),
+        ("/save ~nobody-of-that-name/first.json", "nobody here has such a home"),
+        ("/load ~nobody-of-that-name/first.json", "nobody here has such a home"),
+        ("/load deep.json", "it is no JSON"),
+        ("/load half.json", "holds no conversation"),
+        ("/load odd.json", '"parameters": system: '),
+        ("/load hot.json", '"parameters": temperature: '),
+        ("And of Italy?", "Rome"),
+        ("/save kept.json", "Saved to kept.json."),
+    ]:
+        shown.type(f"{line}\n")
+        shown.until(told, PROMPT)
+    shown.type(CTRL_D)
+    assert shown.to_the_end() == 0
+    assert len(json.loads((tmp_path / "kept.json").read_text())["messages"]) == 4
+
+
+def test_a_retry_takes_back_no_earlier_turn_of_the_same_words(chat: Begin, tmp_path: Path) -> None:
+    shown = chat()
+    for line, told in [
+        (QUESTION, "Paris"),
+        ("/set grammar root ::= (", "grammar = "),
+        (QUESTION, "Error: "),
+        ("/set grammar default", "grammar = "),
+        ("/retry", "tokens per second"),
+        ("/retry", "tokens per second"),
+        ("/save kept.json", "Saved to kept.json."),
+    ]:
+        shown.type(f"{line}\n")
+        shown.until(told, PROMPT)
+    shown.type(CTRL_D)
+    assert shown.to_the_end() == 0
+    kept = json.loads((tmp_path / "kept.json").read_text())["messages"]
+    assert [turn["content"] for turn in kept[0::2]] == [QUESTION, QUESTION]
+
+
+def test_ctrl_c_while_another_model_comes_leaves_the_chat_where_it_was(chat: Begin) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent_hub:
+        shown = chat(HF_ENDPOINT=f"http://127.0.0.1:{silent_hub.getsockname()[1]}")
+        shown.type(f"{QUESTION}\n")
+        shown.until("Paris", PROMPT)
+        shown.type("/model owner/name/file.gguf\n")
+        shown.until("owner/name/file.gguf ")
+        shown.type(CTRL_C)
+        shown.until("(stopped)", PROMPT)
+        shown.type("And of Italy?\n")
+        shown.until("Rome", PROMPT)
+        shown.type(CTRL_D)
+        assert shown.to_the_end() == 0
 
 
 def test_an_error_of_the_host_is_told_and_the_chat_goes_on(chat: Begin) -> None:
