@@ -240,7 +240,8 @@ def gguf_name(name: str) -> str:
     """What a GGML file is called once it is converted."""
     if name.lower().endswith(".gguf"):
         return name
-    return f"{name.removesuffix('.bin').removesuffix('.ggml')}.gguf"
+    ending = next((ending for ending in (".bin", ".ggml") if name.endswith(ending)), "")
+    return f"{name.removesuffix(ending)}.gguf"
 
 
 def _params(params: ModelParams, folder: Path | None, problems: list[str]) -> dict[str, Any]:

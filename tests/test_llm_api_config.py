@@ -259,6 +259,8 @@ def test_a_file_from_before_gguf_is_asked_for_by_the_name_of_the_gguf_it_becomes
     setup = {"repo_id": "owner/name", "filename": "ggml-model-q4_0.bin", key: True}
     config = configured({"setup_params": setup})
     assert (config.model, config.convert) == ("owner/name/ggml-model-q4_0.gguf", True)
+    setup["filename"] = "alpaca.ggml.bin"  # of which one ending alone is replaced
+    assert configured({"setup_params": setup}).model == "owner/name/alpaca.ggml.gguf"
     legacy = {**folder_with("ggml-llama-7b-q4.bin"), "setup_params": setup}
     found = configured({**legacy, "model_family": "llama", "model_name": "7b"})
     assert found.model == "ggml-llama-7b-q4.gguf"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import gguf
@@ -216,6 +217,16 @@ def test_the_engine_answers_with_a_converted_model(tmp_path: Path) -> None:
     finally:
         worker.stop()
     assert (finished.usage.prompt_tokens, finished.usage.completion_tokens) == (3, 5)
+
+
+def test_another_file_of_that_name_and_size_is_converted_anew(tmp_path: Path) -> None:
+    path, other = tmp_path / "llama.bin", tmp_path / "other.bin"
+    write_ggml(path, TinyLlama(n_layer=1))
+    other.write_bytes(path.read_bytes()[:-4] + b"last")
+    os.utime(other, (1.7e9, 1.7e9))
+    assert convert_file(path).read_bytes()[-4:] != b"last"
+    other.replace(path)
+    assert convert_file(path).read_bytes()[-4:] == b"last"
 
 
 def test_a_ggml_file_is_known_by_its_first_bytes(tmp_path: Path) -> None:

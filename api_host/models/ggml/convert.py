@@ -59,7 +59,7 @@ def convert_file(
     result, name = _result_of(path), _shown(path.name)
     with _told(name), path.open("rb") as file:
         facts = os.fstat(file.fileno())
-        origin = f"{name}, {facts.st_size} bytes, n_ctx={n_ctx}, rms_norm_eps={rms_norm_eps}"
+        origin = f"{_state(name, facts)}, n_ctx={n_ctx}, rms_norm_eps={rms_norm_eps}"
         if _is_done(result, origin, facts.st_mtime_ns):
             return result
         source = Source(file, name)
@@ -81,6 +81,12 @@ def _check_arguments(n_ctx: int, rms_norm_eps: float | None) -> None:
 def _shown(name: str) -> str:
     """A file's name as text: it may hold bytes that are none."""
     return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _state(name: str, facts: os.stat_result) -> str:
+    # The time too: another file that takes this one's name and size may be older than the GGUF. Some disks keep
+    # whole seconds only.
+    return f"{name}, {facts.st_size} bytes of {int(facts.st_mtime)}"
 
 
 @contextmanager
