@@ -10,6 +10,7 @@ import io
 import os
 import signal
 import sys
+from pathlib import Path
 from types import FrameType
 
 from api_host.cli import exits
@@ -18,6 +19,7 @@ from api_host.cli.printable import printable
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs one command and leaves the process with its exit code; ``arguments`` None is ``sys.argv``."""
+    _open_what_is_closed()
     _replace_what_is_no_text()
     try:
         signal.signal(signal.SIGTERM, _terminate)
@@ -28,6 +30,15 @@ def main(arguments: list[str] | None = None) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _flush()
     sys.exit(code)
+
+
+def _open_what_is_closed() -> None:
+    """A standard stream that is closed (``<&-``) is an empty one, here and in the processes that are started."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode)  # noqa: SIM115 (as long as the process)
+            os.set_inheritable(stream.fileno(), True)
+            setattr(sys, name, stream)
 
 
 def _replace_what_is_no_text() -> None:

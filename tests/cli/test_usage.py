@@ -114,6 +114,31 @@ def test_an_error_cannot_steer_the_terminal(cli: Cli) -> None:
     assert "\x1b" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        ("ls --models-dir /nowhere >&-", exits.DONE),
+        ("rm nothing.gguf <&-", exits.NOT_FOUND),
+        ("ls --models-dir /nowhere >&- 2>&-", exits.DONE),
+        ("chat demo <&- 2>&-", exits.DONE),
+    ],
+)
+def test_a_standard_stream_may_be_closed(
+    cli: Cli, environment: dict[str, str], command: str, code: int
+) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m api_host.cli {command}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env=environment,
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert "Traceback" not in done.stderr
+
+
 def test_a_reader_that_has_gone_is_not_worth_a_word() -> None:
     command = f"{sys.executable} -m api_host.cli --help | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=True)
