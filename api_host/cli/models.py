@@ -74,11 +74,20 @@ def ls(as_json: bool, quiet: bool, models_dir: Path | None) -> None:
 def rm(refs: tuple[str, ...], yes: bool, as_json: bool, quiet: bool, models_dir: Path | None) -> None:
     """Remove each model REF from this disk, after asking."""
     cache = cache_of(models_dir)
-    wanted = [parse_reference(ref) for ref in refs]
+    wanted = list(dict.fromkeys(parse_reference(ref) for ref in refs))
     if not yes:
         _ask(cache, wanted, can_ask=sys.stdin.isatty() and not as_json)
-    removed = [(ref.name, cache.remove(ref)) for ref in wanted]
-    if as_json:
+    removed: list[tuple[str, int]] = []
+    try:
+        for ref in wanted:
+            removed.append((ref.name, cache.remove(ref)))
+    finally:
+        # Those before one that cannot be removed are gone all the same.
+        _tell_removed(removed, as_json, quiet)
+
+
+def _tell_removed(removed: list[tuple[str, int]], as_json: bool, quiet: bool) -> None:
+    if as_json and removed:
         click.echo(json.dumps([{"model": name, "freed": freed} for name, freed in removed], indent=2))
     elif not quiet:
         for name, freed in removed:
@@ -102,7 +111,8 @@ def _ask(cache: ModelCache, wanted: list[ModelRef], can_ask: bool) -> None:
 def _meant(cache: ModelCache, ref: ModelRef) -> list[CachedModel]:
     """What would go with ``ref``."""
     if ref.repo_id is not None and ref.file_name is None and ref.quant is None:
-        return [model for model in cache.list() if model.name.startswith(f"{ref.repo_id}/")]
+        paths = cache.files_of(ref.repo_id).values()
+        return [model for model in cache.list() if model.path in paths]
     path = cache.find(ref)
     return [model for model in cache.list() if model.path == path]
 

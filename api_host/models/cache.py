@@ -168,7 +168,9 @@ class ModelCache:
         if not links:
             return None
         freed = sum(_unlink_with_blob(link, repository) for link in links)
-        if not any(path.is_file() for snapshot in snapshots for path in snapshot.rglob("*")):
+        is_empty = not any(path.is_file() for snapshot in snapshots for path in snapshot.rglob("*"))
+        # What has come of another file is its next download's.
+        if is_empty and not any((repository / "blobs").glob("*.incomplete")):
             freed += _remove_tree(repository)
         return freed
 
@@ -205,7 +207,7 @@ def _snapshots(repository: Path) -> list[Path]:
     folder = repository / "snapshots"
     main = repository / "refs" / "main"
     try:
-        head = main.read_text().strip() if main.is_file() else ""
+        head = main.read_text(errors="replace").strip() if main.is_file() else ""
         snapshots = [path for path in folder.iterdir() if path.is_dir()] if folder.is_dir() else []
         return sorted(snapshots, key=lambda path: (path.name != head, -path.stat().st_mtime))
     except FileNotFoundError:

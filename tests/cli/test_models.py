@@ -64,6 +64,28 @@ def test_rm_removes_without_asking_when_told_so(cli: Cli, models: Path) -> None:
     assert_one_line_error(gone, "mine-IQ4_XS.gguf", code=exits.NOT_FOUND)
 
 
+def test_rm_tells_what_it_has_removed_before_one_that_is_not_there(cli: Cli, models: Path) -> None:
+    folder = ["--models-dir", str(models)]
+    done = cli("rm", "--yes", "other.gguf", "other.gguf", "gone.gguf", *folder)
+    assert done.returncode == exits.NOT_FOUND
+    assert done.stdout.startswith("Removed other.gguf: ") and "gone.gguf is not on this disk" in done.stderr
+    done = cli("rm", "--yes", "--json", "mine-IQ4_XS.gguf", "gone.gguf", *folder)
+    assert [entry["model"] for entry in json.loads(done.stdout)] == ["mine-IQ4_XS.gguf"]
+
+
+def test_rm_of_a_repository_names_no_local_file_that_stays(terminal: Begin, models: Path) -> None:
+    snapshot = models / "models--owner--name" / "snapshots" / "1"
+    local = models / "owner" / "name"
+    for folder in (snapshot, local):
+        folder.mkdir(parents=True)
+        (folder / f"{folder.name}.gguf").write_bytes(b"GGUF")
+    shown = terminal("rm", "owner/name", "--models-dir", str(models))
+    shown.until("owner/name/1.gguf  4 B", "Remove this? [y/N]")
+    shown.type("y\n")
+    assert shown.to_the_end() == 0
+    assert (local / "name.gguf").exists() and not snapshot.exists()
+
+
 def test_rm_removes_nothing_where_nobody_can_be_asked(cli: Cli, models: Path) -> None:
     done = cli("rm", "other.gguf", "--models-dir", str(models), stdin="y\n")
     assert done.returncode == exits.USAGE and "--yes" in done.stderr

@@ -142,6 +142,26 @@ def test_all_parts_of_a_split_model_are_removed_with_the_empty_repository(
     assert not (tmp_path / "models--owner--split").exists()
 
 
+def test_a_download_that_is_not_done_outlives_the_last_whole_file_of_its_repository(
+    loopback: LoopbackHub, tmp_path: Path
+) -> None:
+    cache = filled(loopback, tmp_path, f"{REPO}:Q4_K_M")
+    (blobs,) = tmp_path.glob("models--*/blobs")
+    begun = blobs / f"{'0' * 64}.12345678.incomplete"
+    begun.write_bytes(b"what has come of m.Q8_0.gguf")
+    assert cache.remove(parse_reference(f"{REPO}:Q4_K_M")) == len(DATA)
+    assert names(cache) == [] and list(blobs.iterdir()) == [begun]
+    assert cache.remove(parse_reference(REPO)) >= len(b"what has come of m.Q8_0.gguf")
+    assert not blobs.exists()
+
+
+def test_a_reference_to_main_that_is_no_text_hides_no_models(loopback: LoopbackHub, tmp_path: Path) -> None:
+    cache = filled(loopback, tmp_path, f"{REPO}:Q4_K_M")
+    (main,) = tmp_path.glob("models--*/refs/main")
+    main.write_bytes(b"\xff" * 40)
+    assert names(cache) == [f"{REPO}/m.Q4_K_M.gguf"]
+
+
 def test_a_repository_alone_is_removed_as_a_whole(loopback: LoopbackHub, tmp_path: Path) -> None:
     cache = filled(loopback, tmp_path, f"{REPO}:Q4_K_M", f"{REPO}:Q8_0")
     assert cache.remove(parse_reference(REPO)) >= 2 * len(DATA)
