@@ -107,10 +107,10 @@ def _digest(name: str, size: int, path: Path) -> str:
 
 
 def _header_of(path: Path) -> Metadata | None:
-    """What the header says, with the parameters of all parts; None where one is no GGUF."""
+    """What the header says, with the parameters of all parts; None where one is no GGUF, or may not be read."""
     try:
         first, *rest = [_read(part, part.stat().st_mtime_ns) for part in _parts(path)]
-    except NotGguf:
+    except (NotGguf, PermissionError):
         return None
     return Metadata(first.values, first.n_params + sum(part.n_params for part in rest))
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import struct
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import gguf
@@ -137,3 +141,27 @@ def test_both_ways_to_read_a_header_agree() -> None:
     short = {key: value for key, value in read_header(DEMO_MODEL_PATH).items() if not isinstance(value, list)}
     whole = read_metadata(DEMO_MODEL_PATH).values
     assert short and {key: whole[key] for key in short} == short
+
+
+@contextlib.contextmanager
+def as_anybody() -> Iterator[None]:
+    """Root may read everything."""
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+
+
+def test_a_file_that_may_not_be_read_has_a_size_and_no_header() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        path = write_model(Path(folder) / "m.gguf")
+        size = path.stat().st_size
+        path.chmod(0)
+        with as_anybody():
+            details = details_of("m.gguf", path)
+    assert (details["size"], details["metadata"], details["quantization"]) == (size, {}, None)
