@@ -102,11 +102,14 @@ class HostConfig(BaseSettings):
     use_mmap: bool | None = None
     use_mlock: bool = False
     tensor_split: (
-        Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=1, max_length=16)] | None
+        Annotated[
+            list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], Field(min_length=1, max_length=16)
+        ]
+        | None
     ) = None
     main_gpu: Annotated[int, Field(ge=0, le=15)] | None = None
-    rope_freq_base: Annotated[float, Field(gt=0)] | None = None
-    rope_freq_scale: Annotated[float, Field(gt=0)] | None = None
+    rope_freq_base: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    rope_freq_scale: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     chat_format: str | None = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = None
     lora: Annotated[list[str], Field(max_length=MAX_ADAPTERS)] = []

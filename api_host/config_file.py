@@ -51,7 +51,12 @@ class ConfigFile(PydanticBaseSettingsSource):
             raise InvalidRequest(f"config_file: there is no file {name!r}") from None
         except RecursionError:
             raise InvalidRequest(f"config_file: {name!r} cannot be read: it is nested too deeply") from None
-        except (OSError, ValueError, yaml.YAMLError) as failure:
+        except (
+            OSError,
+            ValueError,
+            RuntimeError,
+            yaml.YAMLError,
+        ) as failure:  # RuntimeError: ~name of nobody
             raise InvalidRequest(f"config_file: {name!r} cannot be read: {failure}") from failure
         if not isinstance(keys, (dict, type(None))):
             raise InvalidRequest(f"config_file: {name!r} is no YAML of keys and values")

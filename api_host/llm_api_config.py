@@ -179,6 +179,7 @@ def translated(
         "port": settings.port,
     }
     folder = models_dir or (Path(settings.models_dir) if settings.models_dir is not None else None)
+    folder = _at_home(folder, problems)
     found["model"] = None if is_named else _model(settings, folder, problems)
     if settings.setup_params is not None and (settings.setup_params.convert or settings.setup_params.migrate):
         found["convert"] = True
@@ -194,6 +195,16 @@ def translated(
     if settings.model_params is not None:
         found.update(_params(settings.model_params, folder, problems))
     return {name: value for name, value in found.items() if value is not None}, problems
+
+
+def _at_home(folder: Path | None, problems: list[str]) -> Path | None:
+    try:
+        return folder.expanduser() if folder is not None else None
+    except RuntimeError:
+        problems.append(
+            f"models_dir: nobody here has the home folder of {str(folder)!r}; write the whole path"
+        )
+        return None
 
 
 def _model(settings: LlmApiSettings, folder: Path | None, problems: list[str]) -> str | None:
@@ -232,7 +243,7 @@ def _local_file(settings: LlmApiSettings, setup: SetupParams, folder: Path | Non
         names += [f"{settings.model_name}.gguf", settings.model_name, gguf_name(legacy), legacy]
     if setup.filename is not None:
         names += [gguf_name(setup.filename), setup.filename]
-    there = (name for name in names if folder is not None and (folder.expanduser() / name).is_file())
+    there = (name for name in names if folder is not None and (folder / name).is_file())
     return next(there, None)
 
 
@@ -267,10 +278,10 @@ def _below(folder: Path | None, path: str, problems: list[str]) -> str:
     """An adapter's path as it is named: relative to the folder of models."""
     if not Path(path).is_absolute():
         return path
-    if folder is None or not Path(path).is_relative_to(folder.expanduser().absolute()):
+    if folder is None or not Path(path).is_relative_to(folder.absolute()):
         problems.append("model_params.lora_path: lies outside of models_dir; put the adapter's GGUF below it")
         return path
-    return Path(path).relative_to(folder.expanduser().absolute()).as_posix()
+    return Path(path).relative_to(folder.absolute()).as_posix()
 
 
 def _sentence(problem: dict[str, Any]) -> str:

@@ -41,3 +41,23 @@ def test_a_variable_that_is_no_list_says_what_is_expected(text: str, monkeypatch
     monkeypatch.setenv("API_HOST_LORA", '["owner/name/a.gguf"]')
     monkeypatch.setenv("API_HOST_TENSOR_SPLIT", "[1, 1]")
     assert (HostConfig().lora, HostConfig().tensor_split) == (["owner/name/a.gguf"], [1.0, 1.0])
+
+
+@pytest.mark.parametrize("keys", ["", "model_name: mine\n"])
+def test_a_home_that_nobody_has_is_told_of_a_setting_and_a_file(
+    keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("config.yaml").write_text(f"{keys}models_dir: ~nobody-of-that-name/models")
+    with pytest.raises((ValidationError, InvalidRequest), match="nobody here has the home folder"):
+        HostConfig()
+    with pytest.raises((ValidationError, InvalidRequest), match="nobody here has the home folder"):
+        HostConfig(models_dir=Path("~nobody-of-that-name"), config_file="")
+    monkeypatch.setenv("API_HOST_CONFIG_FILE", "~nobody-of-that-name/config.yaml")
+    with pytest.raises(InvalidRequest, match="cannot be read: Could not determine home directory"):
+        HostConfig()
+
+
+@pytest.mark.parametrize("name", ["rope_freq_base", "rope_freq_scale", "tensor_split"])
+def test_infinity_is_no_number_to_compute_with(name: str) -> None:
+    with pytest.raises(ValidationError, match="finite"):
+        HostConfig(**{name: [float("inf"), 1] if name == "tensor_split" else float("inf")})

@@ -25,9 +25,12 @@ _BOLD_PROMPT = f"\001\033[1m\002{_PROMPT}\001\033[0m\002"
 Complete = Callable[[str], list[str]]
 
 
-def history_file() -> Path:
-    """``<the user's state folder>/api-host/chat_history``."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+def history_file() -> Path | None:
+    """``<the user's state folder>/api-host/chat_history``; None of a user without a home."""
+    try:
+        base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:
+        return None
     return Path(base) / "api-host" / "chat_history"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import stat
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from api_host.cli import exits
+from api_host.cli.line_input import history_file
 from tests.cli.terminal import CTRL_C, CTRL_D, ERASE_LINE, TAB, UP, Terminal
 from tests.fakes.event_server import HEAD, EventServer, Piece, chunk
 
@@ -103,6 +105,13 @@ def test_no_history_is_kept_where_none_is_wanted(chat: Begin, tmp_path: Path, of
     shown.type(CTRL_D)
     assert shown.to_the_end() == 0
     assert not (tmp_path / HISTORY).exists()
+
+
+def test_without_a_home_there_is_no_history(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 2)  # a container's user that has no name
+    assert history_file() is None
 
 
 def test_a_history_that_cannot_be_kept_stops_no_chat(chat: Begin, tmp_path: Path) -> None:
