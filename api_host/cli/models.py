@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -108,11 +109,10 @@ def _ask(cache: ModelCache, wanted: list[ModelRef], can_ask: bool) -> None:
     )
 
 
-def _meant(cache: ModelCache, ref: ModelRef) -> list[CachedModel]:
+def _meant(cache: ModelCache, ref: ModelRef) -> Sequence[CachedModel]:
     """What would go with ``ref``."""
     if ref.repo_id is not None and ref.file_name is None and ref.quant is None:
-        paths = cache.files_of(ref.repo_id).values()
-        return [model for model in cache.list() if model.path in paths]
+        return cache.models_of(ref.repo_id)
     path = cache.find(ref)
     return [model for model in cache.list() if model.path == path]
 

@@ -53,12 +53,17 @@ class ModelCache:
         self.folder = (self.models_dir or Path(HF_HUB_CACHE)).absolute()
 
     def list(self) -> list[CachedModel]:
-        """All complete models, sorted by name; a split one is one entry. What goes meanwhile is left out."""
-        found = [
-            model for repo_id, files in self._repositories() for model in self._entries(f"{repo_id}/", files)
-        ]
-        found += self._entries("", self.local_files())
-        return sorted(found, key=lambda model: model.name)
+        """All complete models, sorted by name; a split one is one entry. What goes meanwhile is left out.
+
+        A name is what ``find`` finds by it: of a local file and one of the hub with the same spelling, the local one.
+        """
+        found = {
+            model.name: model
+            for repo_id, files in self._repositories()
+            for model in self._entries(f"{repo_id}/", files)
+        }
+        found.update({model.name: model for model in self._entries("", self.local_files())})
+        return sorted(found.values(), key=lambda model: model.name)
 
     def find(self, ref: ModelRef) -> Path | None:
         """The GGUF (the first part of a split one) that ``ref`` means, if all of it is here; else None.
@@ -78,6 +83,10 @@ class ModelCache:
     def files_of(self, repo_id: str) -> dict[str, Path]:
         """The GGUF files of a hub repository that are cached, by name: whole ones, with all their parts."""
         return self._files_in(self.folder / f"models--{repo_id.replace('/', '--')}")
+
+    def models_of(self, repo_id: str) -> Sequence[CachedModel]:
+        """Those of a hub repository, sorted by name, whatever local files there are beside it."""
+        return list(self._entries(f"{repo_id}/", self.files_of(repo_id)))
 
     def local_files(self) -> dict[str, Path]:
         """The GGUF files below ``models_dir`` that are no part of the hub cache, by relative path."""

@@ -73,17 +73,18 @@ def test_rm_tells_what_it_has_removed_before_one_that_is_not_there(cli: Cli, mod
     assert [entry["model"] for entry in json.loads(done.stdout)] == ["mine-IQ4_XS.gguf"]
 
 
-def test_rm_of_a_repository_names_no_local_file_that_stays(terminal: Begin, models: Path) -> None:
+def test_rm_of_a_repository_names_its_files_and_no_local_ones(terminal: Begin, models: Path) -> None:
     snapshot = models / "models--owner--name" / "snapshots" / "1"
     local = models / "owner" / "name"
     for folder in (snapshot, local):
         folder.mkdir(parents=True)
         (folder / f"{folder.name}.gguf").write_bytes(b"GGUF")
+    (local / "1.gguf").write_bytes(b"a local file of the same spelling")
     shown = terminal("rm", "owner/name", "--models-dir", str(models))
     shown.until("owner/name/1.gguf  4 B", "Remove this? [y/N]")
     shown.type("y\n")
     assert shown.to_the_end() == 0
-    assert (local / "name.gguf").exists() and not snapshot.exists()
+    assert len(list(local.iterdir())) == 2 and not snapshot.exists()
 
 
 def test_rm_removes_nothing_where_nobody_can_be_asked(cli: Cli, models: Path) -> None:

@@ -113,6 +113,15 @@ def test_every_listed_name_is_a_reference_that_finds_its_file(loopback: Loopback
         assert cache.find(parse_reference(model.name)) == model.path
 
 
+def test_a_local_file_of_the_same_spelling_is_listed_alone(loopback: LoopbackHub, tmp_path: Path) -> None:
+    cache = filled(loopback, tmp_path, f"{REPO}:Q4_K_M", f"{REPO}:Q8_0")
+    local = tmp_path / REPO / "m.Q4_K_M.gguf"
+    local.parent.mkdir(parents=True)
+    local.write_bytes(b"GGUF")
+    assert names(cache) == [f"{REPO}/m.Q4_K_M.gguf", f"{REPO}/m.Q8_0.gguf"]
+    assert cache.list()[0].path == cache.find(parse_reference(f"{REPO}/m.Q4_K_M.gguf")) == local
+
+
 def test_removing_one_quantization_frees_its_bytes_and_leaves_the_other(
     loopback: LoopbackHub, tmp_path: Path
 ) -> None:
