@@ -131,6 +131,22 @@ def test_markdown_is_shown_as_what_it_means(
     picture("markdown")
 
 
+def test_a_link_whose_address_comes_last_becomes_one_while_it_streams(
+    scripted: Chat, pipeline: FakePipeline
+) -> None:
+    pieces = [
+        Chunk("See [the manual][1].\n\n"),
+        0.3,
+        Chunk("[1]: https://docs.python.org/3/\n\nThere."),
+        60.0,
+    ]
+    pipeline.script = lambda request: [Accepted("demo", 5), *pieces]
+    scripted.begin("Hi")
+    link = scripted.answers.last.get_by_role("link", name="the manual")
+    expect(link).to_have_attribute("href", "https://docs.python.org/3/")
+    scripted.stop()
+
+
 def test_a_block_of_code_is_copied_as_it_was_written(scripted: Chat, site: ScriptedSite) -> None:
     site.says(MARKDOWN)
     answer = scripted.ask("How do I sort?")

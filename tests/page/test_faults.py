@@ -121,3 +121,17 @@ def test_an_error_is_shown_as_text(scripted: Chat, pipeline: FakePipeline) -> No
     scripted.message.fill("Hi")
     scripted.button("Send").click()
     expect(scripted.alert.first).to_contain_text("<img src=x onerror=canary(1)>")
+
+
+@pytest.mark.parametrize("mark", ["- ", "1. ", "> "])
+def test_marks_that_nest_without_end_are_shown_as_written(
+    scripted: Chat, site: ScriptedSite, mark: str
+) -> None:
+    site.says("It begins well.\n\n", *[mark * 1000] * 6, "x")
+    answer = scripted.ask("Hi")
+    expect(answer).to_contain_text("It begins well.")
+    expect(answer).to_contain_text(mark * 5000)
+    scripted.page.reload()
+    expect(scripted.answers.last).to_contain_text("It begins well.")
+    site.says("All is well")
+    expect(scripted.ask("Are you there?")).to_contain_text("All is well")

@@ -35,11 +35,7 @@ export class MarkdownView {
 
   /** Shows all of a text. */
   show(text) {
-    const tokens = marked.lexer(text).filter((token) => token.type !== "space");
-    const links = JSON.stringify(tokens.links ?? {});
-    const keep = links === this.#links ? this.#blocks : [];
-    this.#links = links;
-    const blocks = tokens.map((token, place) => renewed(keep[place], token));
+    const blocks = this.#parsed(text);
     blocks.forEach((block, place) => {
       const shown = this.#blocks[place];
       if (shown?.element === block.element) return;
@@ -48,6 +44,20 @@ export class MarkdownView {
     });
     for (const gone of this.#blocks.slice(blocks.length)) gone.element.remove();
     this.#blocks = blocks;
+  }
+
+  #parsed(text) {
+    try {
+      const all = marked.lexer(text);
+      const links = JSON.stringify(all.links);
+      const keep = links === this.#links ? this.#blocks : [];
+      this.#links = links;
+      return all.filter((token) => token.type !== "space").map((token, place) => renewed(keep[place], token));
+    } catch {
+      // Lists or quotes that nest deeper than the parser's stack, as of a model that repeats a dash: shown as written.
+      // Each browser has an error of its own for that.
+      return [renewed(this.#blocks[0], { type: "code", text })];
+    }
   }
 }
 
