@@ -136,3 +136,20 @@ def test_several_answers_can_be_chosen_from(scripted: Chat, pipeline: FakePipeli
     expect(scripted.answers.last).to_contain_text("Dogs")
     scripted.page.reload()
     expect(scripted.answers.last).to_contain_text("Dogs")
+
+
+def test_an_answer_that_was_stopped_before_its_first_word_can_be_chosen(
+    scripted: Chat, pipeline: FakePipeline
+) -> None:
+    scripted.settings().get_by_label("n", exact=True).fill("3")
+    scripted.close_dialog()
+    pipeline.script = lambda request: [Accepted("demo", 5), Chunk("Cats", 0), Chunk("Birds", 2), 60.0]
+    scripted.begin("Hi")
+    expect(scripted.answers.last).to_contain_text("Cats")
+    scripted.stop()
+    choice = scripted.page.get_by_label("Which answer")
+    choice.select_option("Answer 2 of 3")
+    expect(scripted.answers.last).not_to_contain_text("Cats")
+    scripted.page.reload()
+    choice.select_option("Answer 3 of 3")
+    expect(scripted.answers.last).to_contain_text("Birds")

@@ -111,7 +111,8 @@ export class Answering {
 function take(turn, { text, index, logprobs }) {
   if (index > 0 || turn.choices) {
     turn.choices ??= [turn.content];
-    turn.choices[index] = (turn.choices[index] ?? "") + text;
+    while (turn.choices.length <= index) turn.choices.push("");
+    turn.choices[index] += text;
     turn.content = turn.choices[0];
   } else {
     turn.content += text;
