@@ -114,6 +114,14 @@ def test_a_wrong_token_in_the_link_asks_for_the_right_one(
     assert "of-yesterday" not in page.url
 
 
+def test_signs_that_no_token_has_do_not_matter_in_a_link(
+    page: Page, watch: Watch, site: ScriptedSite
+) -> None:
+    watch.at_home(site.url)
+    page.goto(f"{site.url}/#token=%E2%80%9C{site.token}%E2%80%9D%0A")
+    expect(page.get_by_role("textbox", name="Message", exact=True)).to_be_visible()
+
+
 def test_a_link_opened_in_the_tab_that_is_open_already_signs_in(visitor: Chat, site: ScriptedSite) -> None:
     visitor.page.goto(f"{site.url}/#token={site.token}")
     expect(visitor.message).to_be_visible()

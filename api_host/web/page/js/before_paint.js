@@ -6,7 +6,7 @@
     if (!found) return false;
     history.replaceState(null, "", location.pathname + location.search);
     try {
-      sessionStorage.setItem("api-host.token", decodeURIComponent(found[1]));
+      sessionStorage.setItem("api-host.token", decodeURIComponent(found[1]).replace(/[^\x21-\x7e]/g, ""));
     } catch {
       return false; // The browser keeps nothing, or the text is no token: the page asks for it.
     }
