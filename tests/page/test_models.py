@@ -103,3 +103,14 @@ def test_the_real_host_loads_a_model_by_name(chat: Chat) -> None:
     load(dialog, "demo")
     expect(dialog).to_be_hidden()
     expect(chat.ask("What is the capital of Italy?")).to_contain_text("Rome")
+
+
+def test_the_list_keeps_the_focus_while_it_is_kept_up_to_date(scripted: Chat, pipeline: FakePipeline) -> None:
+    button = picker(scripted).get_by_role("button", name="Free memory")
+    button.focus()
+    for n_running in (0, 1):  # as it was, and with something new to draw
+        pipeline.known[0] = {**LOADED, "n_running": n_running}
+        with scripted.page.expect_response("**/api/models"):
+            pass
+        scripted.page.wait_for_timeout(100)
+        expect(button).to_be_focused()

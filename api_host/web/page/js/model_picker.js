@@ -18,6 +18,7 @@ export class ModelPicker {
   #models;
   #changed;
   #active = -1;
+  #drawn = "";
   #timer = 0;
   #loading = null;
 
@@ -69,12 +70,21 @@ export class ModelPicker {
 
   #draw() {
     const typed = this.#input.value.trim().toLowerCase();
+    const { known, current, default: first } = this.#models;
+    const drawn = JSON.stringify([typed, known, current, first]);
+    if (drawn === this.#drawn) return; // What stands still keeps the focus, and a click that has begun on it.
+    this.#drawn = drawn;
     const before = this.#rows[this.#active]?.dataset.name;
-    const found = this.#models.known.filter((model) => model.name.toLowerCase().includes(typed));
+    const focused = document.activeElement.closest("#model-list [role=row]")?.dataset.name;
+    const found = known.filter((model) => model.name.toLowerCase().includes(typed));
     const rank = (model) => (model.status === "unloaded" ? 1 : 0);
     found.sort((one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name));
     this.#list.replaceChildren(...found.map((model, place) => this.#row(model, place)));
     this.#activate(found.findIndex((model) => model.name === before));
+    if (focused) {
+      const row = this.#rows.find((one) => one.dataset.name === focused);
+      (row?.querySelector("button") ?? this.#input).focus();
+    }
   }
 
   #row(model, place) {
