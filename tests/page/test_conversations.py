@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import Locator, expect
 
 from tests.page.chat import Chat
@@ -130,10 +131,11 @@ def test_a_browser_that_keeps_nothing_still_chats(scripted: Chat, site: Scripted
     expect(scripted.ask("Hi")).to_contain_text("Hello there")
 
 
-def test_damaged_storage_does_not_keep_the_page_from_opening(scripted: Chat) -> None:
+@pytest.mark.parametrize("damaged", ['{"half": [1,', "{}", "5", '{"turns": 5}'])
+def test_damaged_storage_does_not_keep_the_page_from_opening(scripted: Chat, damaged: str) -> None:
     scripted.ask("Hi")
     scripted.page.evaluate(
-        "() => { for (const key of Object.keys(localStorage)) localStorage[key] = '{\"half\": [1,'; }"
+        "(text) => { for (const key of Object.keys(localStorage)) localStorage[key] = text; }", damaged
     )
     scripted.page.reload()
     expect(scripted.message).to_be_visible()
@@ -198,3 +200,55 @@ def test_the_browsers_back_button_leads_to_the_conversation_before(
     expect(scripted.answers.first).to_contain_text("The first answer")
     scripted.page.go_back()
     expect(scripted.answers.first).to_contain_text("The second answer")
+
+
+def test_a_name_stays_with_the_conversation_that_was_being_named(scripted: Chat, site: ScriptedSite) -> None:
+    two_conversations(scripted, site)
+    entry(scripted, "Tell me about cats").click()
+    scripted.button("Rename").click()
+    scripted.conversations.get_by_role("textbox", name="Conversation name").fill("Cats")
+    scripted.page.go_back()
+    expect(scripted.answers.first).to_contain_text("The second answer")
+    expect(entry(scripted, "Cats")).to_have_count(1)
+    entry(scripted, "Tell me about dogs").click()
+    expect(scripted.page).to_have_title("Tell me about dogs · API Host")
+
+
+def test_a_click_that_ends_the_naming_does_what_it_says(scripted: Chat, site: ScriptedSite) -> None:
+    two_conversations(scripted, site)
+    scripted.button("Rename").click()
+    scripted.conversations.get_by_role("textbox", name="Conversation name").fill("Dogs")
+    box = entry(scripted, "Tell me about cats").bounding_box()
+    assert box is not None
+    scripted.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(scripted.answers.first).to_contain_text("The first answer")
+    expect(entry(scripted, "Dogs")).to_have_count(1)
+    scripted.button("Rename").click()
+    scripted.message.click()
+    expect(scripted.message).to_be_focused()
+
+
+def test_the_list_keeps_the_focus_when_an_answer_ends(scripted: Chat, site: ScriptedSite) -> None:
+    two_conversations(scripted, site)
+    site.says(*["slow "] * 5, pause=0.1)
+    scripted.begin("And birds?")
+    entry(scripted, "Tell me about cats").focus()
+    scripted.wait_for_end()
+    expect(scripted.answers.last).to_contain_text("tokens/s")
+    expect(entry(scripted, "Tell me about cats")).to_be_focused()
+
+
+def test_the_back_button_closes_the_settings_of_the_conversation_that_is_left(
+    scripted: Chat, site: ScriptedSite
+) -> None:
+    two_conversations(scripted, site)
+    entry(scripted, "Tell me about cats").click()
+    scripted.settings().get_by_role("textbox", name="System prompt").fill("Of cats alone.")
+    scripted.page.go_back()
+    expect(scripted.dialog("Settings")).to_be_hidden()
+    expect(scripted.settings().get_by_role("textbox", name="System prompt")).to_have_value("")
+
+
+def test_a_long_name_ends_between_two_signs(scripted: Chat) -> None:
+    scripted.ask("x" * 59 + "😀 and more")
+    expect(entry(scripted, "x" * 59 + "😀…")).to_have_count(1)

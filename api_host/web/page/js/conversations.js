@@ -19,11 +19,16 @@ export function all() {
   return browser
     .keys(PREFIX)
     .map((key) => browser.get(key))
-    .filter((found) => found && Array.isArray(found.turns))
+    .filter(isWhole)
     .sort((one, other) => other.updated - one.updated);
 }
 
-export const find = (id) => browser.get(PREFIX + id);
+export function find(id) {
+  const found = browser.get(PREFIX + id);
+  return isWhole(found) ? found : null;
+}
+
+const isWhole = (found) => Array.isArray(found?.turns);
 
 /** Keeps a conversation as it is now. Returns false when the browser has no room left. */
 export function save(conversation) {
@@ -89,8 +94,9 @@ function taken({ role, content, finish, model, usage, timings, choices, logprobs
 }
 
 function nameFor(turns) {
-  const line = turns[0]?.content.trim().split("\n", 1)[0] ?? "";
-  return line.length > NAME_LENGTH ? `${line.slice(0, NAME_LENGTH).trimEnd()}…` : line || "Untitled";
+  const signs = [...(turns[0]?.content.trim().split("\n", 1)[0] ?? "")];
+  const name = signs.slice(0, NAME_LENGTH).join("");
+  return signs.length > NAME_LENGTH ? `${name.trimEnd()}…` : name || "Untitled";
 }
 
 // crypto.randomUUID is there at secure addresses only.

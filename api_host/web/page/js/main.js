@@ -31,7 +31,7 @@ class Page {
     this.snippets = new SnippetDrawer();
     this.sidebar = new Sidebar({
       begin: () => this.open(conversations.begin(this.conversation.system)),
-      renamed: (name) => this.rename(name),
+      renamed: (id, name) => this.rename(id, name),
       deleted: (conversation) => this.remove(conversation),
       exported: (form) => this.download(form),
       imported: (text) => this.take(text),
@@ -61,6 +61,7 @@ class Page {
     const hash = conversation.turns.length ? `#c=${conversation.id}` : "";
     if (location.hash !== hash) history.pushState(null, "", location.pathname + location.search + hash);
     this.show();
+    this.follow.jump();
     this.composer.focus();
   }
 
@@ -69,11 +70,15 @@ class Page {
     this.sidebar.show(this.conversation);
     this.transcript.show(this.conversation, run, this.welcome());
     this.composer.running = run !== undefined;
-    byId("title").textContent = this.conversation.name || "Chat";
-    document.title = this.conversation.name ? `${this.conversation.name} · API Host` : "API Host";
+    this.showName();
     if (run) showLive(run);
     else this.showFigures();
-    this.follow.jump();
+  }
+
+  showName() {
+    const { name } = this.conversation;
+    byId("title").textContent = name || "Chat";
+    document.title = name ? `${name} · API Host` : "API Host";
   }
 
   welcome() {
@@ -167,11 +172,14 @@ class Page {
     if (this.conversation.turns.length) conversations.save(this.conversation);
   }
 
-  rename(name) {
-    this.conversation.name = name;
-    conversations.save(this.conversation);
+  rename(id, name) {
+    const conversation = this.find(id);
+    if (conversation) {
+      conversation.name = name;
+      conversations.save(conversation);
+    }
     this.sidebar.show(this.conversation);
-    document.title = `${name} · API Host`;
+    this.showName();
   }
 
   remove(conversation) {
@@ -205,12 +213,29 @@ class Page {
     }
   }
 
+  /** The conversation of this id as it is now; null if there is none. */
+  find(id) {
+    if (id === this.conversation.id) return this.conversation;
+    return this.answering.of({ id })?.conversation ?? conversations.find(id);
+  }
+
   /** Follows the address: a link of the list, the browser's back button, a reload. */
   followAddress() {
     const id = /^#c=(\w+)/.exec(location.hash)?.[1];
     if (id && id === this.conversation.id) return;
-    const found = id && (this.answering.of({ id })?.conversation ?? conversations.find(id));
-    this.open(found || conversations.begin(this.conversation.system));
+    // What a dialog shows may belong to the conversation that is left.
+    document.querySelector("dialog[open]")?.close();
+    this.open((id && this.find(id)) || conversations.begin(this.conversation.system));
+  }
+
+  /** Another tab has changed what is kept: without its turns this one would write over them with its next. */
+  changedElsewhere() {
+    const kept = conversations.find(this.conversation.id);
+    const writing = this.answering.of(this.conversation) || byId("transcript").querySelector(".editing");
+    if (kept && !writing && kept.updated !== this.conversation.updated) {
+      this.conversation = kept;
+      this.show();
+    } else this.sidebar.show(this.conversation);
   }
 
   begin() {
@@ -219,7 +244,7 @@ class Page {
     else this.followAddress();
     this.showModel();
     addEventListener("hashchange", () => this.followAddress());
-    conversations.onChangeElsewhere(() => this.sidebar.show(this.conversation));
+    conversations.onChangeElsewhere(() => this.changedElsewhere());
     byId("model-button").addEventListener("click", () => this.picker.open());
     byId("settings-button").addEventListener("click", () => this.settings.open(this.conversation.system));
     byId("snippets-button").addEventListener("click", () => this.snippets.open(this.models.current));

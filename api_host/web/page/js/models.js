@@ -8,6 +8,8 @@ const KEY = "api-host.model";
 export class Models {
   known = [];
   default = null;
+  // Read once: a model that another tab chooses is not the one that this tab's bar names.
+  #chosen = browser.text(KEY);
 
   constructor(answer) {
     this.#take(answer);
@@ -15,11 +17,12 @@ export class Models {
 
   /** The model that requests name; null leaves it to the host's default. */
   get chosen() {
-    return browser.text(KEY);
+    return this.#chosen;
   }
 
   choose(name) {
-    if (name === this.default) browser.remove(KEY);
+    this.#chosen = name === this.default ? null : name;
+    if (this.#chosen === null) browser.remove(KEY);
     else browser.setText(KEY, name);
   }
 

@@ -57,11 +57,23 @@ export class Sidebar {
     if (this.#list.querySelector("input")) return; // A name is being written.
     const kept = conversations.all();
     byId("none-yet").hidden = kept.length > 0;
-    this.#list.replaceChildren(...kept.map((one) => this.#row(one)));
+    // A row that stays is not taken out, or it would lose the focus, and a click that has begun on it.
+    const rows = new Map([...this.#list.children].map((row) => [row.dataset.key, row]));
+    const wanted = kept.map((one) => [this.#key(one), one]);
+    for (const [key, row] of rows) if (!wanted.some(([one]) => one === key)) row.remove();
+    wanted.forEach(([key, one], place) => {
+      const row = rows.get(key) ?? this.#row(one);
+      row.dataset.key = key;
+      if (this.#list.children[place] !== row) this.#list.insertBefore(row, this.#list.children[place] ?? null);
+    });
+  }
+
+  #key({ id, name }) {
+    return JSON.stringify([id, name, id === this.#open.id]);
   }
 
   #row(conversation) {
-    const here = conversation.id === this.#open?.id;
+    const here = conversation.id === this.#open.id;
     const link = el(
       "a",
       { href: `#c=${conversation.id}`, "aria-current": here ? "page" : undefined, click: () => this.hide() },
@@ -86,16 +98,19 @@ export class Sidebar {
 
   #rename(row) {
     const input = el("input", { type: "text", "aria-label": "Conversation name", maxlength: "200" });
+    const link = row.querySelector("a");
+    const { id } = this.#open;
     input.value = this.#open.name;
     let open = true;
     const done = (keep) => {
       if (!open) return; // Taking the field away takes its focus, which ends here a second time.
       open = false;
-      input.remove();
+      const byKey = document.activeElement === input;
+      input.replaceWith(link);
       const name = input.value.trim();
-      if (keep && name) this.#actions.renamed(name);
+      if (keep && name) this.#actions.renamed(id, name);
       else this.show(this.#open);
-      this.#list.querySelector(".here .actions button")?.focus();
+      if (byKey) this.#list.querySelector(".here .actions button")?.focus();
     };
     input.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== "Escape") return;
@@ -104,7 +119,7 @@ export class Sidebar {
       done(event.key === "Enter");
     });
     input.addEventListener("blur", () => done(true));
-    row.querySelector("a").replaceWith(input);
+    link.replaceWith(input);
     input.focus();
     input.select();
   }
