@@ -87,6 +87,7 @@ def test_stop_ends_the_generation_and_keeps_the_text(scripted: Chat, pipeline: F
 def test_stop_before_the_first_word(scripted: Chat, pipeline: FakePipeline) -> None:
     pipeline.script = lambda request: [Accepted("demo", 5), 60.0]
     scripted.begin("Hi")
+    assert until(lambda: bool(pipeline.generations)), "the request may still be on its way"
     scripted.stop()
     assert pipeline.generations[0].ended.wait(3)
     pipeline.script = lambda request: [Accepted("demo", 5), Chunk("Now"), Finished(Usage(5, 1), Timings())]
@@ -245,6 +246,31 @@ def test_thoughts_are_folded_away_from_the_answer(
     answer.get_by_text("Thoughts").click()
     expect(answer.get_by_text("France has a capital.")).to_be_visible()
     picture("thoughts")
+
+
+@pytest.mark.parametrize(
+    "pieces",
+    [
+        ["France has a ", "capital.\n</thi", "nk>\n\nIt is ", "**Paris**."],  # the template has opened them
+        ["[THI", "NK]France has a capital.", "[/THINK]It is **Paris**."],
+        ["<|channel>thought\nFrance has a capital.<chan", "nel|>It is **Paris**."],
+    ],
+)
+def test_thoughts_are_known_by_the_tags_of_each_family(
+    scripted: Chat, site: ScriptedSite, pieces: list[str]
+) -> None:
+    site.says(*pieces, pause=0.05)
+    answer = scripted.ask("What is the capital of France?")
+    expect(answer.get_by_text("Thoughts")).to_be_visible()
+    expect(answer.get_by_text("France has a capital.")).to_be_hidden()
+    expect(answer.locator(".text")).to_have_text("It is Paris.")
+
+
+@pytest.mark.parametrize("text", ["The tag `</think>` ends it.", "It is `<think>`\n</think>\nhere."])
+def test_a_tag_further_on_is_text_like_any_other(scripted: Chat, site: ScriptedSite, text: str) -> None:
+    site.says(text)
+    expect(scripted.ask("How do models think?")).to_contain_text("</think>")
+    expect(scripted.page.get_by_text("Thoughts")).to_have_count(0)
 
 
 def test_load_and_memory_of_the_gpus_are_shown(

@@ -3,6 +3,7 @@
 import { button, counted, el, speed } from "./dom.js";
 import { MarkdownView } from "./markdown.js";
 import { showFailure } from "./notice.js";
+import { parts } from "./thoughts.js";
 import { showWaiting } from "./waiting.js";
 
 const NOTES = {
@@ -11,8 +12,6 @@ const NOTES = {
   cut: "Broke off before its end.",
   failed: "No answer came.",
 };
-// A model that thinks first says so in this form.
-const THINKING = /^\s*<think>([\s\S]*?)(?:<\/think>|$)/;
 
 export class Transcript {
   #element;
@@ -147,10 +146,14 @@ class AnswerView {
   #draw() {
     const start = performance.now();
     this.#timer = 0;
-    const { content } = this.turn;
-    const thinking = THINKING.exec(content);
-    if (thinking) this.#showThinking(thinking[1], thinking[0].endsWith("</think>"));
-    this.markdown.show(thinking ? content.slice(thinking[0].length) : content);
+    const { thoughts, ended, answer } = parts(this.turn.content);
+    if (thoughts !== null) {
+      this.#showThinking(thoughts, ended);
+    } else if (this.#thinking) {
+      this.#thinking.remove();
+      this.#thinking = null; // Of several answers one may have thoughts, and the next chosen none.
+    }
+    this.markdown.show(answer);
     this.#cost = performance.now() - start;
   }
 
