@@ -128,12 +128,15 @@ def test_how_the_model_runs_reaches_the_request(scripted: Chat, pipeline: FakePi
 
 def test_several_answers_can_be_chosen_from(scripted: Chat, pipeline: FakePipeline) -> None:
     scripted.settings().get_by_label("n", exact=True).fill("2")
-    end: list[Step] = [Finished(Usage(5, 2), Timings())]
-    pipeline.script = lambda request: [Accepted("demo", 5), Chunk("Cats", 0), Chunk("Dogs", 1), *end]
+    end: list[Step] = [Finished(Usage(500, 1800), Timings())]
+    said = [Chunk("<think>Or dogs?</think>Cats", 0), Chunk("Dogs", 1)]
+    pipeline.script = lambda request: [Accepted("demo", 500), *said, *end]
     assert asked(scripted, pipeline).sampling.n == 2
     expect(scripted.answers.last).to_contain_text("Cats")
+    expect(scripted.status.first).to_contain_text("context about 1,400 of 2,048 tokens")
     scripted.page.get_by_label("Which answer").select_option("Answer 2 of 2")
     expect(scripted.answers.last).to_contain_text("Dogs")
+    expect(scripted.answers.last).not_to_contain_text("Thoughts")
     scripted.page.reload()
     expect(scripted.answers.last).to_contain_text("Dogs")
 

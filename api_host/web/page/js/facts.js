@@ -13,9 +13,13 @@ export function showFigures(conversation, contextOf) {
   const parts = [];
   const rate = turn.timings?.tokens_per_second;
   if (rate) parts.push(el("span", {}, speed(rate)));
-  const used = turn.usage.total_tokens;
+  // Of several answers only the chosen one goes on; their usage is told in one sum.
+  const answers = turn.choices?.length ?? 1;
+  const { total_tokens, completion_tokens } = turn.usage;
+  const used = Math.round(total_tokens - completion_tokens * (1 - 1 / answers));
   const n_ctx = contextOf(turn.model);
-  const text = n_ctx ? `context ${count(used)} of ${count(n_ctx)} tokens` : `context ${count(used)} tokens`;
+  const told = answers > 1 ? `about ${count(used)}` : count(used);
+  const text = n_ctx ? `context ${told} of ${count(n_ctx)} tokens` : `context ${told} tokens`;
   const share = n_ctx ? Math.min(1, used / n_ctx) : 0;
   parts.push(el("span", { class: share > 0.9 ? "full" : undefined }, ...(n_ctx ? [bar(share)] : []), text));
   place.replaceChildren(...parts);
