@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, ViewportSize, expect
+from playwright.sync_api import Locator, Page, ViewportSize, expect
 
 from api_host.generation import Accepted, Chunk, Waiting
 from tests.fakes.pipeline import FakePipeline
@@ -95,6 +95,26 @@ def test_the_dialogs_fit_a_phone(scripted: Chat, picture: Callable[[str], None])
         assert too_wide(scripted.page) == []
         picture(f"phone-{name.lower().replace(' ', '-')}")
         scripted.close_dialog()
+
+
+def test_a_phone_that_is_turned_with_its_conversations_open_shows_them_beside_the_chat(
+    scripted: Chat,
+) -> None:
+    scripted.page.set_viewport_size(PHONE)
+    scripted.button("Show conversations").click()
+    scripted.page.set_viewport_size({"width": PHONE["height"], "height": PHONE["width"]})
+    list_, message = scripted.conversations.bounding_box(), scripted.message.bounding_box()
+    assert list_ is not None and message is not None
+    assert list_["height"] == PHONE["width"]
+    assert message["x"] > list_["width"] and message["width"] > 300
+
+
+def test_the_narrowest_screen_shows_every_language_to_be_called_from(scripted: Chat) -> None:
+    scripted.page.set_viewport_size({"width": 320, "height": 568})
+    for tab in scripted.open_dialog("Use from code").get_by_role("tab").all():
+        box = tab.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= 320
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -214,3 +234,25 @@ def test_escape_closes_a_dialog_and_gives_the_focus_back(scripted: Chat, page: P
             assert page.evaluate(_INSIDE)
         scripted.close_dialog()
         expect(opener).to_be_focused()
+
+
+def test_keys_that_an_input_method_takes_do_nothing_else(scripted: Chat, pipeline: FakePipeline) -> None:
+    def composing(place: Locator, key: str) -> None:
+        place.dispatch_event("keydown", {"key": key, "isComposing": True, "bubbles": True})
+
+    pipeline.script = lambda request: [Accepted("demo", 5), Chunk("Half"), 60.0]
+    scripted.begin("Hi")
+    composing(scripted.message, "Escape")
+    expect(scripted.answers.last).to_contain_text("Half")
+    expect(scripted.button("Stop")).to_be_visible()
+    scripted.stop()
+    expect(scripted.answers.last).to_contain_text("Stopped.")
+    scripted.button("Edit").click()
+    editor = scripted.page.get_by_role("textbox", name="Your text")
+    composing(editor, "Escape")
+    composing(editor, "Enter")
+    expect(editor).to_be_visible()
+    scripted.button("Rename").click()
+    name = scripted.page.get_by_role("textbox", name="Conversation name")
+    composing(name, "Enter")
+    expect(name).to_be_visible()
