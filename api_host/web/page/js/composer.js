@@ -25,6 +25,7 @@ export class Composer {
     this.#box.addEventListener("input", () => this.#fit());
     this.#stop.addEventListener("click", stop);
     document.addEventListener("keydown", (event) => {
+      if (event.isComposing) return; // Escape takes back what an input method has on its way.
       if (event.key === "Escape" && this.running && !document.querySelector("dialog[open]")) stop();
     });
     this.#fit();

@@ -113,7 +113,7 @@ export class Sidebar {
       if (byKey) this.#list.querySelector(".here .actions button")?.focus();
     };
     input.addEventListener("keydown", (event) => {
-      if (event.key !== "Enter" && event.key !== "Escape") return;
+      if ((event.key !== "Enter" && event.key !== "Escape") || event.isComposing) return;
       event.stopPropagation();
       event.preventDefault();
       done(event.key === "Enter");

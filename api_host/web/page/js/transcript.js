@@ -87,10 +87,11 @@ class UserView {
           if (area.value.trim()) this.actions.edit(this.turn, area.value.trim());
         },
         keydown: (event) => {
+          if (event.isComposing) return;
           if (event.key === "Escape") {
             event.stopPropagation();
             cancel();
-          } else if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
+          } else if (event.key === "Enter" && !event.shiftKey) {
             event.preventDefault();
             form.requestSubmit();
           }
