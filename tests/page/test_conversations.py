@@ -252,3 +252,23 @@ def test_the_back_button_closes_the_settings_of_the_conversation_that_is_left(
 def test_a_long_name_ends_between_two_signs(scripted: Chat) -> None:
     scripted.ask("x" * 59 + "😀 and more")
     expect(entry(scripted, "x" * 59 + "😀…")).to_have_count(1)
+
+
+def test_the_back_button_passes_a_conversation_that_is_gone(scripted: Chat, site: ScriptedSite) -> None:
+    two_conversations(scripted, site)
+    scripted.button("Delete").click()
+    expect(scripted.questions).to_have_count(0)
+    for _ in range(3):  # the deleted one, the empty one it began as, the one before
+        scripted.page.go_back()
+    expect(scripted.answers.first).to_contain_text("The first answer")
+
+
+def test_half_a_sign_does_not_keep_a_conversation_from_going_on(
+    scripted: Chat, site: ScriptedSite, tmp_path: Path
+) -> None:
+    told = {"turns": [{"role": "user", "content": "Cut \ud83d"}, {"role": "assistant", "content": "Yes"}]}
+    (tmp_path / "x.json").write_text(json.dumps(told))
+    import_file(scripted, tmp_path / "x.json")
+    expect(scripted.answers).to_have_count(1)
+    expect(scripted.ask("Go on")).to_contain_text("Hello there")
+    assert site.pipeline.requests[-1].inputs[0].content == "Cut \N{REPLACEMENT CHARACTER}"  # type: ignore[union-attr]

@@ -44,7 +44,7 @@ export function onChangeElsewhere(then) {
   addEventListener("storage", (event) => (event.key === null || event.key.startsWith(PREFIX)) && then(event.key));
 }
 
-/** The turns as the host takes them: user and assistant in turn, each with text. */
+/** The turns as the host takes them: user and assistant in turn, each with text; half a sign has no place in UTF-8. */
 export function inputs(conversation) {
   const messages = conversation.system.trim() ? [{ role: "system", content: conversation.system }] : [];
   for (const { role, content } of conversation.turns) {
@@ -53,7 +53,7 @@ export function inputs(conversation) {
     if (last?.role === role) last.content += `\n\n${content}`;
     else messages.push({ role, content });
   }
-  return messages;
+  return messages.map(({ role, content }) => ({ role, content: content.toWellFormed() }));
 }
 
 /** A conversation as JSON, to keep or to import elsewhere. */

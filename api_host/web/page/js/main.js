@@ -225,7 +225,10 @@ class Page {
     if (id && id === this.conversation.id) return;
     // What a dialog shows may belong to the conversation that is left.
     document.querySelector("dialog[open]")?.close();
-    this.open((id && this.find(id)) || conversations.begin(this.conversation.system));
+    const found = id && this.find(id);
+    // An address that leads nowhere goes, or the back button would come to it again and again.
+    if (!found) history.replaceState(null, "", location.pathname + location.search);
+    this.open(found || conversations.begin(this.conversation.system));
   }
 
   /** Another tab has changed what is kept: without its turns this one would write over them with its next. */
