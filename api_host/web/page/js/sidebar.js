@@ -10,6 +10,7 @@ export class Sidebar {
   #menu = byId("menu");
   #actions;
   #open = null;
+  #rows = new Map();
 
   /** @param {{renamed, deleted, exported, imported, begin}} actions what the buttons do */
   constructor(actions) {
@@ -58,12 +59,11 @@ export class Sidebar {
     const kept = conversations.all();
     byId("none-yet").hidden = kept.length > 0;
     // A row that stays is not taken out, or it would lose the focus, and a click that has begun on it.
-    const rows = new Map([...this.#list.children].map((row) => [row.dataset.key, row]));
-    const wanted = kept.map((one) => [this.#key(one), one]);
-    for (const [key, row] of rows) if (!wanted.some(([one]) => one === key)) row.remove();
-    wanted.forEach(([key, one], place) => {
-      const row = rows.get(key) ?? this.#row(one);
-      row.dataset.key = key;
+    const rows = new Map(kept.map((one) => [this.#key(one), one]));
+    for (const [key, row] of this.#rows) if (!rows.has(key)) row.remove();
+    for (const [key, one] of rows) rows.set(key, this.#rows.get(key) ?? this.#row(one));
+    this.#rows = rows;
+    [...rows.values()].forEach((row, place) => {
       if (this.#list.children[place] !== row) this.#list.insertBefore(row, this.#list.children[place] ?? null);
     });
   }
