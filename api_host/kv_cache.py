@@ -33,6 +33,10 @@ _GEMMA3N_LAYERS = 20
 # A stream's cells come in such a number; beside a window there is room for the tokens of one pass.
 _CELLS = 256
 _PASS = 512
+# Of so many layers all but the last have a running state instead, unless the header says which. Others say it with
+# heads, of which such a layer has none; falcon-h1 has both in all layers.
+_RUNNING = {"qwen3next": 4, "qwen35": 4, "qwen35moe": 4}
+_STATE_VALUE_BYTES = 4
 # No model has more layers; a number from a broken file must not become a list as long.
 _MOST_LAYERS = 4096
 
@@ -41,36 +45,35 @@ _MOST_LAYERS = 4096
 class KvCache:
     """Bytes of one token's keys and values, over the layers that keep all tokens and over those with a sliding window.
 
-    ``window`` is in tokens.
+    ``window`` is in tokens. ``state`` are the bytes of a sequence's running state, as recurrent layers have, however
+    long it is.
     """
 
     per_token: int = 0
     per_token_in_window: int = 0
     window: int = 0
+    state: int = 0
 
     def size(self, n_ctx: int, n_slots: int = 1) -> int:
         """Bytes for ``n_slots`` sequences of ``n_ctx`` tokens each."""
         n_cells = _padded(n_ctx)
         n_windowed = min(n_cells, _padded(self.window + _PASS))
-        return n_slots * (self.per_token * n_cells + self.per_token_in_window * n_windowed)
+        cells = self.per_token * n_cells + self.per_token_in_window * n_windowed
+        return n_slots * (cells + self.state)
 
 
 def kv_cache(header: dict[str, Value], cache_type: CacheType = "f16") -> KvCache:
-    """What a model's KV cache takes, by its header.
-
-    Layers without attention count 0, and so does what is no number. A running state, as recurrent models have, is not
-    in it: it is small, and as large for one token as for a thousand.
-    """
+    """What a model's KV cache takes, by its header. Layers without attention count 0, and so does what is no number."""
     if header.get("general.architecture") in _WITHOUT:
         return KvCache()
     n_layer = min(architecture_number(header, "block_count"), _MOST_LAYERS)
-    heads = _each_layers(header, "attention.head_count", n_layer)
-    if not heads or not heads[0]:
-        return KvCache()
-    heads_kv = _each_layers(header, "attention.head_count_kv", n_layer) or heads
+    heads = (_each_layers(header, "attention.head_count", n_layer) or [0])[0]
+    heads_kv = _heads_kv(header, n_layer) if heads else [0] * n_layer
     windowed, window = _windowed(header, n_layer)
-    head = architecture_number(header, "embedding_length") // heads[0]
+    head = architecture_number(header, "embedding_length") // heads if heads else 0
     values = [architecture_number(header, f"attention.{of}_length") or head for of in ("key", "value")]
+    if _keys_only(header):
+        values[1] = 0
     in_window = [
         architecture_number(header, f"attention.{of}_length_swa") or length
         for of, length in zip(("key", "value"), values, strict=True)
@@ -82,7 +85,58 @@ def kv_cache(header: dict[str, Value], cache_type: CacheType = "f16") -> KvCache
         else:
             n_whole += n_heads * sum(values)
     of_value = _VALUE_BYTES[cache_type]
-    return KvCache(int(n_whole * of_value), int(n_in_window * of_value), window)
+    state = _n_running(header, heads_kv) * _state_size(header, heads)
+    return KvCache(int(n_whole * of_value), int(n_in_window * of_value), window, state)
+
+
+def _heads_kv(header: dict[str, Value], n_layer: int) -> list[int]:
+    """How many heads each layer keeps keys and values of; none where it has a running state."""
+    heads = _each_layers(header, "attention.head_count_kv", n_layer)
+    heads = heads or _each_layers(header, "attention.head_count", n_layer) or []
+    family = header.get("general.architecture")
+    if family not in _RUNNING:
+        return heads
+    told = header.get(f"{family}.attention.recurrent_layers")
+    if isinstance(told, list):
+        return [0 if running else n for n, running in zip(heads, told, strict=False)]
+    period = architecture_number(header, "full_attention_interval") or _RUNNING[family]
+    return [0 if (layer + 1) % period else n for layer, n in enumerate(heads)]
+
+
+def _keys_only(header: dict[str, Value]) -> bool:
+    """Whether keys are kept in a form that has the values in it (MLA). An indexer keeps a little more beside them."""
+    both = all(architecture_number(header, f"attention.{of}_length_mla") for of in ("key", "value"))
+    return both and not architecture_number(header, "attention.indexer.key_length")
+
+
+def _n_running(header: dict[str, Value], heads_kv: list[int]) -> int:
+    """How many layers have a running state, if the model has any."""
+    family = str(header.get("general.architecture"))
+    if family == "falcon-h1":
+        return len(heads_kv)
+    # Of this family some layers have neither, but a feed-forward part.
+    others = _each_layers(header, "feed_forward_length", len(heads_kv)) if "nemotron" in family else None
+    others = others or [0] * len(heads_kv)
+    return sum(n == other == 0 for n, other in zip(heads_kv, others, strict=False))
+
+
+def _state_size(header: dict[str, Value], heads: int) -> int:
+    """Bytes of one layer's running state: a convolution's last inputs and what is summed up (llama-hparams.cpp)."""
+
+    def number(key: str) -> int:
+        return architecture_number(header, key)
+
+    width, kernel, of_state = number("embedding_length"), number("ssm.conv_kernel"), number("ssm.state_size")
+    if wkv := number("wkv.head_size"):
+        n_values = width * ((number("token_shift_count") or 2) + wkv)
+    elif shortconv := number("shortconv.l_cache"):
+        n_values = width * (shortconv - 1)
+    elif kda := number("kda.head_dim"):
+        n_values = heads * kda * (3 * ((kernel or 4) - 1) + kda)
+    else:
+        inner = number("ssm.inner_size")
+        n_values = max(0, kernel - 1) * (inner + 2 * number("ssm.group_count") * of_state) + of_state * inner
+    return _STATE_VALUE_BYTES * n_values
 
 
 def _windowed(header: dict[str, Value], n_layer: int) -> tuple[list[bool], int]:

@@ -128,3 +128,59 @@ def test_heads_of_layers_with_a_window_may_be_of_another_size():
     assert kv_cache(header, "q8_0") == KvCache(
         8 * 4 * (512 + 512) * 34 // 32, 40 * 16 * (256 + 256) * 34 // 32, 1024
     )
+
+
+STATE = {"ssm.conv_kernel": 4, "ssm.inner_size": 256, "ssm.state_size": 64, "ssm.group_count": 2}
+OF_STATE = (3 * (256 + 2 * 2 * 64) + 64 * 256) * 4
+
+
+@pytest.mark.parametrize(
+    ("family", "own", "n_whole", "state"),
+    [
+        ("mamba2", {"attention.head_count": 0, **STATE}, 0, 4 * OF_STATE),
+        ("granitehybrid", {"attention.head_count_kv": [0, 0, 0, 2], **STATE}, 1, 3 * OF_STATE),
+        ("falcon-h1", STATE, 4, 4 * OF_STATE),
+        ("qwen3next", STATE, 1, 3 * OF_STATE),
+        ("qwen35moe", {"full_attention_interval": 2, **STATE}, 2, 2 * OF_STATE),
+        ("qwen35", {"attention.recurrent_layers": [1, 0, 0, 0], **STATE}, 3, OF_STATE),
+        (
+            "nemotron_h",
+            {"attention.head_count_kv": [0, 0, 2, 0], "feed_forward_length": [0, 9, 0, 0], **STATE},
+            1,
+            2 * OF_STATE,
+        ),
+        ("deci", {"attention.head_count_kv": [0, 2, 2, 2]}, 3, 0),
+        ("rwkv7", {"attention.head_count": 0, "wkv.head_size": 64}, 0, 4 * 128 * (2 + 64) * 4),
+        ("arwkv7", {"attention.head_count": 0, "wkv.head_size": 64, "token_shift_count": 1}, 0, 133_120),
+        (
+            "kimi-linear",
+            {"attention.head_count_kv": [0, 0, 0, 2], "ssm.conv_kernel": 4, "kda.head_dim": 16},
+            1,
+            3 * 8 * 16 * (3 * 3 + 16) * 4,
+        ),
+        ("lfm2", {"attention.head_count_kv": [0, 2, 0, 2], "shortconv.l_cache": 3}, 2, 2 * 128 * 2 * 4),
+    ],
+)
+def test_layers_with_a_running_state_take_as_much_for_one_token_as_for_a_thousand(
+    family: str, own: dict[str, Any], n_whole: int, state: int
+):
+    told = {
+        "block_count": 4,
+        "embedding_length": 128,
+        "attention.head_count": 8,
+        "attention.head_count_kv": 2,
+        **own,
+    }
+    header = {"general.architecture": family, **{f"{family}.{key}": value for key, value in told.items()}}
+    cache = kv_cache(header)
+    assert cache == KvCache(n_whole * 2 * (16 + 16) * 2, state=state)
+    assert cache.size(1000, 3) - cache.size(1, 3) == 3 * 768 * cache.per_token
+    assert cache.size(0, 3) == 3 * state
+
+
+def test_keys_that_have_the_values_in_them_are_kept_alone():
+    lengths = {"key_length": 576, "value_length": 512, "key_length_mla": 192, "value_length_mla": 128}
+    attention = {"head_count": 16, "head_count_kv": 1, **lengths}
+    header = {**TOY, **{f"toy.attention.{key}": value for key, value in attention.items()}}
+    assert kv_cache(header) == KvCache(2 * 576 * 2)
+    assert kv_cache({**header, "toy.attention.indexer.key_length": 128}).per_token >= 2 * (576 + 128) * 2

@@ -13,6 +13,7 @@ import sys
 from array import array
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ def context(request: pytest.FixtureRequest, gguf_paths: dict[str, Path]) -> Iter
 
 # What llama.cpp says that it has allocated, in MiB with two digits.
 _KV_BUFFER = re.compile(r"KV buffer size = +([\d.]+) MiB")
+_STATE_BUFFER = re.compile(r"RS buffer size = +([\d.]+) MiB")
 _MAKE_A_CONTEXT = """
 import sys
 import llama_cpp
@@ -86,18 +88,45 @@ def test_a_kv_cache_is_reckoned_as_llama_cpp_makes_it(
     path = write_random(tmp_path / f"{name}.gguf", name, DEMO_MODEL_PATH, header=header)
     per_layer = N_HEAD_KV * (HEAD + HEAD) * {"f16": 32, "q8_0": 17}[cache_type] // 16
     cache = kv_cache(read_header(path), cache_type)
-    assert cache == KvCache(n_whole * per_layer, n_windowed * per_layer, WINDOW if n_windowed else 0)
+    window = WINDOW if n_windowed else 0
+    assert replace(cache, state=0) == KvCache(n_whole * per_layer, n_windowed * per_layer, window)
     model = LlamaModel(str(path))
     assert model.kv_cache(cache_type) == cache
     model.close()
-    made = subprocess.run(
-        [sys.executable, "-c", _MAKE_A_CONTEXT, str(path), cache_type],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    told = [float(size) for size in _KV_BUFFER.findall(made.stderr)]
-    assert sum(told) == pytest.approx(cache.size(2048, 8) / 1024**2, abs=0.01)
+    assert made_by_llama_cpp(path, cache_type) == (of_eight(replace(cache, state=0)), of_eight(cache, 0))
+
+
+@pytest.mark.parametrize("cache_type", ["f16", "q8_0"])
+@pytest.mark.parametrize(
+    ("name", "header"),
+    [
+        ("qwen35", {}),
+        ("qwen35", {"qwen35.full_attention_interval": 4}),
+        ("qwen35", {"qwen35.attention.recurrent_layers": [True, True, True, False]}),
+        ("deepseek2", {}),
+    ],
+)
+def test_a_running_state_and_keys_that_have_the_values_in_them_are_reckoned_as_llama_cpp_makes_them(
+    tmp_path: Path, name: str, header: dict[str, Any], cache_type: CacheType
+):
+    path = write_random(tmp_path / f"{name}.gguf", name, DEMO_MODEL_PATH, header=header)
+    cache = kv_cache(read_header(path), cache_type)
+    assert cache.per_token > 0
+    assert (cache.state > 0) == (name == "qwen35")
+    assert made_by_llama_cpp(path, cache_type) == (of_eight(replace(cache, state=0)), of_eight(cache, 0))
+
+
+def of_eight(cache: KvCache, n_ctx: int = 2048) -> Any:
+    """What eight sequences take, in the MiB with two digits that llama.cpp tells."""
+    return pytest.approx(cache.size(n_ctx, 8) / 1024**2, abs=0.01)
+
+
+def made_by_llama_cpp(path: Path, cache_type: CacheType) -> tuple[float, float]:
+    """MiB of the cells and of the running states of eight sequences of 2,048 tokens."""
+    command = [sys.executable, "-c", _MAKE_A_CONTEXT, str(path), cache_type]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stderr
+    cells, states = (sum(map(float, of.findall(told))) for of in (_KV_BUFFER, _STATE_BUFFER))
+    return cells, states
 
 
 def test_odd_values_of_a_header_are_no_obstacle(tmp_path: Path):

@@ -1,6 +1,7 @@
 """Small random-weight GGUFs of other architectures, with the demo model's vocabulary: mamba (a running state, no
 cells), lfm2 (a hybrid of both), gemma3 (a sliding window), bert (embeddings only), llama, t5 (with an encoder),
-t5encoder (nothing else). Shapes as llama.cpp asks."""
+t5encoder (nothing else), qwen35 (three layers of four with a running state), deepseek2 (keys that have the values in
+them). Shapes as llama.cpp asks."""
 
 from __future__ import annotations
 
@@ -17,6 +18,11 @@ N_HEAD, N_HEAD_KV, HEAD = 2, 1, 32
 WINDOW = 32
 
 Shapes = dict[str, tuple[int, ...]]
+
+
+def _add(writer: gguf.GGUFWriter, of: str, **numbers: int) -> None:
+    for key, number in numbers.items():
+        writer.add_uint32(f"{writer.arch}.{of}.{key}", number)
 
 
 def _attention(i: int) -> Shapes:
@@ -41,10 +47,7 @@ def _feed_forward(i: int) -> Shapes:
 
 def _mamba(writer: gguf.GGUFWriter) -> Shapes:
     inner, state, kernel, rank = 2 * WIDTH, 8, 4, 4
-    writer.add_ssm_conv_kernel(kernel)
-    writer.add_ssm_inner_size(inner)
-    writer.add_ssm_state_size(state)
-    writer.add_ssm_time_step_rank(rank)
+    _add(writer, "ssm", conv_kernel=kernel, inner_size=inner, state_size=state, time_step_rank=rank)
     writer.add_head_count(0)
     shapes: Shapes = {"output_norm.weight": (WIDTH,)}
     for i in range(N_LAYER):
@@ -133,6 +136,61 @@ def _llama(writer: gguf.GGUFWriter) -> Shapes:
     return shapes
 
 
+def _qwen35(writer: gguf.GGUFWriter) -> Shapes:
+    size, groups, rank, kernel = 32, 2, 4, 4
+    inner, of_keys = size * rank, size * groups
+    _add(writer, "attention", head_count=N_HEAD, head_count_kv=N_HEAD_KV, key_length=HEAD, value_length=HEAD)
+    _add(writer, "ssm", conv_kernel=kernel, inner_size=inner, state_size=size)
+    _add(writer, "ssm", time_step_rank=rank, group_count=groups)
+    writer.add_rope_dimension_sections([11, 11, 10, 0])
+    shapes: Shapes = {"output_norm.weight": (WIDTH,)}
+    for i in range(N_LAYER):
+        for name in ("attn_norm", "post_attention_norm"):
+            shapes[f"blk.{i}.{name}.weight"] = (WIDTH,)
+        shapes |= {name: shape for name, shape in _feed_forward(i).items() if "norm" not in name}
+        if i % 4 == 3:
+            shapes |= {**_attention(i), f"blk.{i}.attn_q.weight": (2 * N_HEAD * HEAD, WIDTH)}
+            continue
+        shapes |= {
+            f"blk.{i}.attn_qkv.weight": (2 * of_keys + inner, WIDTH),
+            f"blk.{i}.attn_gate.weight": (inner, WIDTH),
+            f"blk.{i}.ssm_conv1d.weight": (2 * of_keys + inner, kernel),
+            f"blk.{i}.ssm_dt.bias": (rank,),
+            f"blk.{i}.ssm_a": (rank,),
+            f"blk.{i}.ssm_beta.weight": (rank, WIDTH),
+            f"blk.{i}.ssm_alpha.weight": (rank, WIDTH),
+            f"blk.{i}.ssm_norm.weight": (size,),
+            f"blk.{i}.ssm_out.weight": (WIDTH, inner),
+        }
+    return shapes
+
+
+def _deepseek2(writer: gguf.GGUFWriter) -> Shapes:
+    kept, rotated, rank = 64, 32, 16
+    _add(writer, "attention", head_count=N_HEAD, head_count_kv=1, kv_lora_rank=kept, q_lora_rank=rank)
+    _add(writer, "attention", key_length=kept + rotated, key_length_mla=HEAD + rotated)
+    _add(writer, "attention", value_length=kept, value_length_mla=HEAD)
+    writer.add_rope_dimension_count(rotated)
+    writer.add_leading_dense_block_count(N_LAYER)
+    writer.add_expert_feed_forward_length(N_FF)
+    writer.add_expert_shared_count(1)
+    shapes: Shapes = {"output_norm.weight": (WIDTH,)}
+    for i in range(N_LAYER):
+        shapes |= {
+            f"blk.{i}.attn_norm.weight": (WIDTH,),
+            f"blk.{i}.attn_q_a_norm.weight": (rank,),
+            f"blk.{i}.attn_kv_a_norm.weight": (kept,),
+            f"blk.{i}.attn_q_a.weight": (rank, WIDTH),
+            f"blk.{i}.attn_q_b.weight": (N_HEAD * (HEAD + rotated), rank),
+            f"blk.{i}.attn_kv_a_mqa.weight": (kept + rotated, WIDTH),
+            f"blk.{i}.attn_k_b.weight": (N_HEAD, kept, HEAD),
+            f"blk.{i}.attn_v_b.weight": (N_HEAD, HEAD, kept),
+            f"blk.{i}.attn_output.weight": (WIDTH, N_HEAD * HEAD),
+            **_feed_forward(i),
+        }
+    return shapes
+
+
 def _t5(*sides: str) -> Callable[[gguf.GGUFWriter], Shapes]:
     def shapes(writer: gguf.GGUFWriter) -> Shapes:
         writer.add_head_count(N_HEAD)
@@ -160,6 +218,8 @@ ARCHITECTURES: dict[str, Callable[[gguf.GGUFWriter], Shapes]] = {
     "gemma3": _gemma3,
     "bert": _bert,
     "llama": _llama,
+    "qwen35": _qwen35,
+    "deepseek2": _deepseek2,
     "t5": _t5("enc", "dec"),
     "t5encoder": _t5("enc"),
 }
