@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -76,6 +78,32 @@ def test_what_a_model_on_its_way_has_taken_already_is_not_missing_for_the_next(
     first.release()
     assert second.wait(SOON)
     assert (pool_ground.status(A), pool_ground.status(B)) == ("unloaded", "loaded")
+
+
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_gpu_that_had_no_room_once_still_gets_the_next_model(
+    pool_ground: Ground, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, was_there: bool
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\necho 0, GPU-aa-1, 900\n")  # no more than a worker keeps free
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    pool_ground.make(memory_budget="auto")
+
+    def layers(n: int) -> None:
+        pool_ground.workers.shape = lambda info: setattr(info, "n_gpu_layers", n)
+
+    layers(1 if was_there else 0)
+    busy = pool_ground.hold(A)
+    layers(1 - was_there)
+    pool_ground.use(B)
+    busy.release()
+    layers(1)
+    pool_ground.use(C)
+    assert [pool_ground.status(name) for name in (A, B, C)] == (
+        ["unloaded", "loaded", "loaded"] if was_there else ["loaded", "unloaded", "loaded"]
+    )
 
 
 def test_a_model_that_can_never_fit_is_refused_with_the_figures_and_ends_none(pool_ground: Ground) -> None:

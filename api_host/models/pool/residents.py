@@ -40,6 +40,7 @@ class Residents:
         self._n_changes = 0
         self._memory = memory
         self._gpu_works = gpu_layers_wanted
+        self._gpu_held = False
         self._ending: list[LoadedModel] = []
         self._one_at_a_time = threading.Lock()
 
@@ -127,9 +128,11 @@ class Residents:
         return bool(idle)
 
     def note_placement(self, model: LoadedModel) -> None:
-        """Learns from a model that was allowed on a GPU whether llama.cpp was built for one."""
-        if model.target.use_gpu and self._gpu_works:
-            self._gpu_works = model.on_gpu
+        """Learns from a model that was allowed on a GPU whether there is one that llama.cpp can use. One that has held
+        a model can, even if it has no room for another."""
+        self._gpu_held = self._gpu_held or model.on_gpu
+        if model.target.use_gpu:
+            self._gpu_works = self._gpu_held
 
     def make_room(self, entry: ModelEntry, loading: Loading, need: Need) -> None:
         """Ends idle models until the new one fits, waiting for busy ones if it must, and takes the room.
