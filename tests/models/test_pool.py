@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from api_host.errors import Cancelled, HostStopping, ModelBusy, ModelFileNotFound, OutOfMemory, QueueFull
+from api_host.errors import (
+    Cancelled,
+    HostStopping,
+    ModelBusy,
+    ModelFileNotFound,
+    ModelLoadFailed,
+    OutOfMemory,
+    QueueFull,
+)
 from api_host.models.reference import parse_reference
 from tests.fakes.pool_ground import NEED, SOON, Ground, eventually
 
@@ -79,6 +87,13 @@ def test_a_worker_that_died_unnoticed_is_not_handed_out(pool_ground: Ground) -> 
     pool_ground.use(A)
     pool_ground.workers.started[0].alive = False
     assert pool_ground.hold(A).loaded.worker is pool_ground.workers.started[1]
+
+
+def test_no_worker_is_left_behind_when_the_file_goes_while_it_loads(pool_ground: Ground) -> None:
+    pool_ground.workers.shape = lambda info: (pool_ground.source.folder / "o_a_a.gguf").unlink()
+    with pytest.raises(ModelLoadFailed, match="cannot be read"):
+        pool_ground.claim(A).wait(SOON)
+    assert pool_ground.workers.started[0].stopped.is_set()
 
 
 def test_a_shorter_context_and_the_same_device_take_the_model_as_it_is(pool_ground: Ground) -> None:

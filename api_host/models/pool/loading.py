@@ -166,7 +166,12 @@ class Loading:
     def start(
         self, path: Path, start_worker: StartWorker, on_exit: Callable[[RunningWorker], None]
     ) -> LoadedModel:
-        """The model in a worker. Raises ModelLoadFailed, OutOfMemory, WorkerDied or Cancelled."""
+        """The model in a worker.
+
+        Raises:
+            ModelLoadFailed, OutOfMemory, WorkerDied, Cancelled: as ``start_worker``.
+            OSError: the file is gone since the worker has read it; the worker is ended.
+        """
         if self.cancelled:
             raise Cancelled(f"loading {self.ref.name} was cancelled")
         self.started = True
@@ -175,7 +180,11 @@ class Loading:
             worker.stop()
             raise Cancelled(f"loading {self.ref.name} was cancelled")
         assert worker.info is not None, "a worker that has started knows its model"
-        need = self._need(path, worker.info.n_ctx, worker.info.n_slots).wanted
+        try:
+            need = self._need(path, worker.info.n_ctx, worker.info.n_slots).wanted
+        except OSError:
+            worker.stop()
+            raise
         return LoadedModel(self.ref.name, worker, self.target, need)
 
     def _message(self, path: Path) -> Load:
