@@ -78,7 +78,7 @@ def place_on_gpu(
 ) -> Placement | None:
     """The layers and slots that fit the GPUs' free memory; None when not even one layer fits.
 
-    A set ``n_gpu_layers`` (-1: all) is taken as it is.
+    A set ``n_gpu_layers`` (-1: all) is taken as it is, with fewer slots where their number is free.
 
     Args:
         host_free: what is free for the layers that are not on a GPU; None does not ask.
@@ -89,7 +89,7 @@ def place_on_gpu(
     n_all = shape.n_layer + 1
     if n_gpu_layers is not None:
         layers = n_all if n_gpu_layers < 0 else min(n_gpu_layers, n_all)
-        return Placement(layers, n_ctx, n_slots or GPU_SLOTS)
+        return _beside_layers(shape, n_ctx, n_slots, layers, free, host_free)
     usable = free - GPU_RESERVE
     whole = _fit_slots(shape, n_ctx, n_slots, GPU_SLOTS, usable)
     if whole is not None:
@@ -105,6 +105,30 @@ def place_on_gpu(
         _check_others(HOST_RESERVE + int(per_layer * (n_all - layers)), host_free, on_gpu)
     note = f"{on_gpu} are on the GPU: the model and its context do not fit its memory"
     return Placement(layers, n_ctx, slots, (note,))
+
+
+def _beside_layers(
+    shape: Shape, n_ctx: int, n_slots: int | None, layers: int, free: int, host_free: int | None
+) -> Placement:
+    """A set number of layers, and as many slots as fit; one where not even that does, for llama.cpp to judge."""
+    there = layers / (shape.n_layer + 1)
+
+    def fit(slots: int) -> bool:
+        own = replace(shape, draft=None).size(n_ctx, slots)
+        on_gpu = own * there + shape.size(n_ctx, slots) - own
+        on_host = HOST_RESERVE + own * (1 - there)
+        return on_gpu <= free - GPU_RESERVE and (host_free is None or there == 1 or on_host <= host_free)
+
+    if n_slots is not None:
+        return Placement(layers, n_ctx, n_slots)
+    slots = GPU_SLOTS
+    while slots > 1 and not fit(slots):
+        slots //= 2
+    return Placement(layers, n_ctx, slots, (_few_slots(slots, GPU_SLOTS),) if slots < GPU_SLOTS else ())
+
+
+def _few_slots(slots: int, most: int) -> str:
+    return f"{slots} sequences run at once instead of {most}: more do not fit in memory"
 
 
 def _check_others(needed: int, free: int, on_gpu: str) -> None:
@@ -124,8 +148,7 @@ def _fit_slots(shape: Shape, n_ctx: int, n_slots: int | None, most: int, usable:
     while slots >= 1:
         if shape.size(n_ctx, slots) <= usable:
             few = n_slots is None and slots < most
-            note = f"{slots} sequences run at once instead of {most}: more do not fit in memory"
-            return Placement(0, n_ctx, slots, (note,) if few else ())
+            return Placement(0, n_ctx, slots, (_few_slots(slots, most),) if few else ())
         if n_slots is not None:
             return None
         slots //= 2

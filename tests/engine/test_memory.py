@@ -53,6 +53,29 @@ def test_a_set_number_of_layers_is_taken_as_it_is():
     assert place_on_gpu(LLAMA_8B, 4096, 3, -1, GB).n_gpu_layers == 33
 
 
+@pytest.mark.parametrize(
+    ("layers", "free", "host_free", "slots"),
+    [
+        (-1, 15 * GB, 0, 8),
+        (-1, 7 * GB, 16 * GB, 2),
+        (-1, GB, 16 * GB, 1),  # llama.cpp has the last word
+        (17, 15 * GB, 16 * GB, 8),
+        (17, 4 * GB, 16 * GB, 2),
+        (17, 15 * GB, 4 * GB, 4),
+        (17, 15 * GB, None, 8),
+    ],
+)
+def test_beside_a_set_number_of_layers_run_as_many_sequences_as_fit(
+    layers: int, free: int, host_free: int | None, slots: int
+):
+    placed = place_on_gpu(LLAMA_8B, 4096, None, layers, free, host_free)
+    assert (placed.n_gpu_layers, placed.n_ctx, placed.n_slots) == (layers % 34, 4096, slots)
+    assert [f"{slots} sequences run at once instead of 8" in note for note in placed.notes] == [True] * (
+        slots < 8
+    )
+    assert place_on_gpu(LLAMA_8B, 4096, 8, layers, free, host_free).n_slots == 8
+
+
 def test_host_memory_bounds_slots_then_context():
     assert place_on_cpu(LLAMA_8B, 4096, None, 16 * GB).n_slots == 4
     assert place_on_cpu(LLAMA_8B, 4096, None, 6 * GB).n_slots == 1
