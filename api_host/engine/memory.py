@@ -47,16 +47,17 @@ class Placement:
     notes: tuple[str, ...] = ()
 
 
-def place_on_cpu(shape: Shape, n_ctx: int, n_slots: int | None, free: int) -> Placement:
-    """The slots and the context that fit host memory.
+def place_on_cpu(
+    shape: Shape, n_ctx: int, n_slots: int | None, free: int, most_slots: int | None = None
+) -> Placement:
+    """The slots and the context that fit host memory; never more than ``most_slots``, unless ``n_slots`` is set.
 
     Raises:
         OutOfMemory: not even one slot of 512 tokens fits.
     """
     usable = free - HOST_RESERVE
-    found = _fit_slots(shape, n_ctx, n_slots, CPU_SLOTS, usable) or _fit_context(
-        shape, n_ctx, n_slots, usable
-    )
+    most = min(CPU_SLOTS, most_slots or CPU_SLOTS)
+    found = _fit_slots(shape, n_ctx, n_slots, most, usable) or _fit_context(shape, n_ctx, n_slots, usable)
     if found is None:
         needed = HOST_RESERVE + shape.size(min(n_ctx, MIN_CTX), n_slots or 1)
         raise OutOfMemory(
@@ -75,6 +76,7 @@ def place_on_gpu(
     n_gpu_layers: int | None,
     free: int,
     host_free: int | None = None,
+    most_slots: int | None = None,
 ) -> Placement | None:
     """The layers and slots that fit the GPUs' free memory; None when not even one layer fits.
 
@@ -82,16 +84,18 @@ def place_on_gpu(
 
     Args:
         host_free: what is free for the layers that are not on a GPU; None does not ask.
+        most_slots: the most to take where ``n_slots`` is free; None is as many as suit a GPU.
 
     Raises:
         OutOfMemory: these do not fit.
     """
     n_all = shape.n_layer + 1
+    most = min(GPU_SLOTS, most_slots or GPU_SLOTS)
     if n_gpu_layers is not None:
         layers = n_all if n_gpu_layers < 0 else min(n_gpu_layers, n_all)
-        return _beside_layers(shape, n_ctx, n_slots, layers, free, host_free)
+        return _beside_layers(shape, n_ctx, n_slots, most, layers, free, host_free)
     usable = free - GPU_RESERVE
-    whole = _fit_slots(shape, n_ctx, n_slots, GPU_SLOTS, usable)
+    whole = _fit_slots(shape, n_ctx, n_slots, most, usable)
     if whole is not None:
         return replace(whole, n_gpu_layers=n_all)
     slots = n_slots or 1
@@ -108,7 +112,7 @@ def place_on_gpu(
 
 
 def _beside_layers(
-    shape: Shape, n_ctx: int, n_slots: int | None, layers: int, free: int, host_free: int | None
+    shape: Shape, n_ctx: int, n_slots: int | None, most: int, layers: int, free: int, host_free: int | None
 ) -> Placement:
     """A set number of layers, and as many slots as fit; one where not even that does, for llama.cpp to judge."""
     there = layers / (shape.n_layer + 1)
@@ -121,10 +125,10 @@ def _beside_layers(
 
     if n_slots is not None:
         return Placement(layers, n_ctx, n_slots)
-    slots = GPU_SLOTS
+    slots = most
     while slots > 1 and not fit(slots):
         slots //= 2
-    return Placement(layers, n_ctx, slots, (_few_slots(slots, GPU_SLOTS),) if slots < GPU_SLOTS else ())
+    return Placement(layers, n_ctx, slots, (_few_slots(slots, most),) if slots < most else ())
 
 
 def _few_slots(slots: int, most: int) -> str:

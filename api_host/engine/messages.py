@@ -29,16 +29,17 @@ class Load(msgspec.Struct, tag=True):
     """The first message: which model, and how. ``None`` leaves a choice to the worker, which reports it.
 
     ``path`` is the GGUF, or the first part of a split one. ``n_gpu_layers`` None is all that fit (``use_gpu``),
-    ``n_slots`` None is 4 on a CPU and 8 on a GPU. ``n_ctx`` is in tokens a sequence, ``cache_type``
-    that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text. ``n_batch``
-    None is 512 on a CPU and 2048 on a GPU; ``prefix_memory`` None is a tenth of what is free; ``use_mmap`` None
-    reads the file into huge pages on a CPU that has them, and maps it elsewhere. ``draft_model`` is the GGUF of a
-    second model that guesses at most ``draft_max`` tokens a step. The rest: HostConfig.
+    ``n_slots`` None is 4 on a CPU and 8 on a GPU, but at most ``most_slots``. ``n_ctx`` is in tokens a sequence,
+    ``cache_type`` that of the KV cache's values, ``lookup`` whether tokens are guessed from earlier places of a text.
+    ``n_batch`` None is 512 on a CPU and 2048 on a GPU; ``prefix_memory`` None is a tenth of what is free;
+    ``use_mmap`` None reads the file into huge pages on a CPU that has them, and maps it elsewhere. ``draft_model`` is
+    the GGUF of a second model that guesses at most ``draft_max`` tokens a step. The rest: HostConfig.
     """
 
     path: str
     n_ctx: int
     n_slots: int | None = None
+    most_slots: int | None = None
     use_gpu: bool = True
     n_gpu_layers: int | None = None
     n_threads: int | None = None

@@ -48,12 +48,12 @@ def place(load: Load, shape: memory.Shape, n_ctx: int, used: list[Device]) -> me
         placed, why = None, _unused_gpu(load)
     else:
         placed = memory.place_on_gpu(
-            shape, n_ctx, load.n_slots, load.n_gpu_layers, _room(load, used), host_free
+            shape, n_ctx, load.n_slots, load.n_gpu_layers, _room(load, used), host_free, load.most_slots
         )
         why = ["the model runs on the CPU: the GPU has no room for a layer of it"]
     if placed is not None:
         return placed
-    placed = memory.place_on_cpu(shape, n_ctx, load.n_slots, host_free)
+    placed = memory.place_on_cpu(shape, n_ctx, load.n_slots, host_free, load.most_slots)
     return replace(placed, notes=(*why, *placed.notes))
 
 

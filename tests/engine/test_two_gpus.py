@@ -89,6 +89,16 @@ def test_only_the_gpu_that_is_named_holds_anything(gpus: tuple[RpcGpu, RpcGpu], 
     assert second > 0
 
 
+@pytest.mark.parametrize("n_gpu_layers", [None, -1])
+@pytest.mark.parametrize(("most", "n_slots"), [(None, 8), (4, 4)])
+def test_no_more_sequences_than_the_host_has_counted(
+    gpus: tuple[RpcGpu, RpcGpu], most: int | None, n_slots: int, n_gpu_layers: int | None
+):
+    with running(n_slots=None, most_slots=most, n_gpu_layers=n_gpu_layers) as worker:
+        assert worker.info is not None
+        assert worker.info.n_slots == n_slots
+
+
 def test_a_third_gpu_is_refused(gpus: tuple[RpcGpu, RpcGpu]):
     with pytest.raises(ModelLoadFailed, match="main_gpu: names 3 GPUs and this machine has 2"):
         Worker.start(Load(str(DEMO_MODEL_PATH), N_CTX, main_gpu=2))

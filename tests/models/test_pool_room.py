@@ -8,7 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from api_host.engine.messages import ModelInfo
 from api_host.errors import HubRateLimited, HubUnreachable, ModelBusy, ModelLoadFailed, OutOfMemory
+from api_host.models.demo import DEMO_MODEL_PATH
+from api_host.models.pool.memory import estimate_need
+from api_host.models.reference import parse_reference
 from tests.fakes.pool_ground import NEED, SOON, Ground, eventually
 
 A, B, C = "o/a/a.gguf", "o/b/b.gguf", "o/c/c.gguf"
@@ -114,6 +118,22 @@ def test_a_model_that_can_never_fit_is_refused_with_the_figures_and_ends_none(po
         pool_ground.claim(B).wait(SOON)
     assert refusal.value.details == {"needed": 5500, "free": 2 * NEED}
     assert pool_ground.status(A) == "loaded"
+
+
+@pytest.mark.parametrize("parallel", ["auto", 6])
+def test_a_worker_on_a_gpu_takes_no_more_than_a_budget_has_counted(
+    pool_ground: Ground, parallel: int | str
+) -> None:
+    pool_ground.make(memory_budget=10**9, parallel=parallel, ctx_length=2048)
+    pool_ground.source._path(parse_reference(A)).write_bytes(DEMO_MODEL_PATH.read_bytes())
+
+    def on_gpu(info: ModelInfo) -> None:
+        load = pool_ground.workers.loads[-1]
+        info.n_gpu_layers, info.n_slots = 5, load.n_slots or min(8, load.most_slots or 8)
+
+    pool_ground.workers.shape = on_gpu
+    counted = estimate_need(DEMO_MODEL_PATH, 2048, None if parallel == "auto" else 6).wanted
+    assert pool_ground.hold(A).loaded.need == counted
 
 
 def test_a_worker_without_memory_gets_that_of_the_idle_models_and_one_more_try(pool_ground: Ground) -> None:

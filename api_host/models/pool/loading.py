@@ -15,7 +15,7 @@ from api_host.config import HostConfig
 from api_host.engine.messages import Load
 from api_host.errors import Cancelled, InvalidRequest
 from api_host.models.pool.loaded import LoadedModel, RunningWorker, StartWorker, Target
-from api_host.models.pool.memory import Holder, Need, estimate_need, file_size
+from api_host.models.pool.memory import GUESSED_SLOTS, Holder, Need, estimate_need, file_size
 from api_host.models.reference import ModelRef, parse_reference
 
 
@@ -193,6 +193,8 @@ class Loading:
             path=str(path),
             n_ctx=self.target.n_ctx,
             n_slots=None if config.parallel == "auto" else config.parallel,
+            # Of a budget the worker knows nothing: it must not take more than was counted.
+            most_slots=None if config.memory_budget == "auto" else GUESSED_SLOTS,
             use_gpu=self.target.use_gpu,
             n_gpu_layers=None if config.n_gpu_layers == "auto" else config.n_gpu_layers,
             n_threads=None if config.threads == "auto" else config.threads,

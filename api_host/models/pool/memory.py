@@ -27,7 +27,7 @@ from api_host.gpu_shares import gpu_shares, room_on
 from api_host.kv_cache import CacheType, kv_cache
 
 _WEIGHTS_OVERHEAD = 1.1
-_GUESSED_SLOTS = 4
+GUESSED_SLOTS = 4
 _SHORTEST_CTX = 512
 _HOST_RESERVE = 300 * 1024**2
 # What a worker keeps free on a GPU for buffers (engine/memory.py), and what the driver takes for a process.
@@ -70,7 +70,7 @@ def estimate_need(path: Path, n_ctx: int, n_slots: int | None, cache_type: Cache
     Args:
         path: the GGUF, or the first part of a split one.
         n_ctx: tokens a sequence; a model is never given more than it was trained for.
-        n_slots: sequences at once; None leaves the number to the worker.
+        n_slots: sequences at once; None leaves the number to the worker (``GUESSED_SLOTS`` are counted).
         cache_type: of the KV cache's values.
 
     Raises:
@@ -86,7 +86,7 @@ def estimate_need(path: Path, n_ctx: int, n_slots: int | None, cache_type: Cache
     cache = kv_cache(header, cache_type)
     fewest = n_slots or 1
     return Need(
-        weights + cache.size(n_ctx, n_slots or _GUESSED_SLOTS),
+        weights + cache.size(n_ctx, n_slots or GUESSED_SLOTS),
         weights + cache.size(n_ctx, fewest),
         weights + cache.size(min(n_ctx, _SHORTEST_CTX), fewest),
     )
