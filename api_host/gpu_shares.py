@@ -11,7 +11,7 @@ from collections.abc import Sequence
 def gpu_shares(
     n_gpus: int, main_gpu: int | None = None, tensor_split: list[float] | None = None
 ) -> list[float] | None:
-    """Each GPU's share of the layers, in any unit; None where llama.cpp splits them by the GPUs' free memory.
+    """Each GPU's share of the layers, in any unit; None where they go by what each GPU has free.
 
     Args:
         main_gpu: the only one to use, counted from 0; it wins.

@@ -20,7 +20,7 @@ from api_host.engine.llama.draft import LlamaDraft, same_vocabulary
 from api_host.engine.llama.model import LlamaModel, LoadError
 from api_host.engine.lookup import MOST_GUESSED
 from api_host.engine.messages import Load, ModelInfo
-from api_host.engine.placing import header_of, place, shape_of, used_gpus
+from api_host.engine.placing import header_of, place, shape_of, shared_out, used_gpus
 from api_host.errors import ModelLoadFailed, OutOfMemory, without_paths
 from api_host.free_memory import free_memory
 from api_host.gguf_header import architecture_number, file_size
@@ -66,6 +66,7 @@ def load_model(load: Load) -> LoadedModel:
         )
         n_ctx = n_ctx_train
     shape = shape_of(load, header)
+    load = shared_out(load, used_gpus(load))
     used = used_gpus(load)
     placement = place(load, shape, n_ctx, used)
     model, context, draft, placement = _load_placed(load, placement, shape)

@@ -10,6 +10,8 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
+
 from api_host.engine import memory
 from api_host.engine.llama.devices import Device, gpu_devices, supports_gpu, used_devices
 from api_host.engine.messages import Load
@@ -35,6 +37,17 @@ def used_gpus(load: Load) -> list[Device]:
     if not load.use_gpu or load.n_gpu_layers == 0:
         return []
     return used_devices(gpu_devices(), load.main_gpu, load.tensor_split)
+
+
+def shared_out(load: Load, used: list[Device]) -> Load:
+    """The message with each GPU's share, where the settings leave that open: what is free there beyond the reserve.
+
+    llama.cpp's own shares are of all that is free, and leave a GPU that is smaller than the others no room for buffers.
+    """
+    room = [float(max(0, gpu.free - memory.GPU_RESERVE)) for gpu in used]
+    if load.main_gpu is not None or load.tensor_split or len(used) < 2 or not any(room):
+        return load
+    return msgspec.structs.replace(load, tensor_split=room)
 
 
 def place(load: Load, shape: memory.Shape, n_ctx: int, used: list[Device]) -> memory.Placement:

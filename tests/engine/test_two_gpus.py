@@ -6,9 +6,11 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 
+from api_host.engine.memory import GPU_RESERVE
 from api_host.engine.messages import Load
 from api_host.engine.process import Worker
 from api_host.errors import ModelLoadFailed
@@ -28,14 +30,25 @@ STORY = "Write a short story about a cat that steals food."
 
 
 @pytest.fixture(scope="module")
-def gpus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RpcGpu, RpcGpu]]:
-    """Two devices, seen by every worker that starts while they are there."""
-    folder = tmp_path_factory.mktemp("gpus")
-    library = rpc_gpus.compiled(folder)
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return rpc_gpus.compiled(tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture(scope="module")
+def gpus(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RpcGpu, RpcGpu]]:
+    with two_gpus(library, tmp_path_factory.mktemp("gpus")) as both:
+        yield both
+
+
+@contextmanager
+def two_gpus(library: Path, folder: Path, *free: int | None) -> Iterator[tuple[RpcGpu, RpcGpu]]:
+    """Two devices, seen by every worker that starts while they are there; ``free`` bytes each, or as it is."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         first, second = (
-            stack.enter_context(rpc_gpus.rpc_gpu(library, rpc_gpus.free_port(), folder / f"gpu{i}.log"))
-            for i in range(2)
+            stack.enter_context(
+                rpc_gpus.rpc_gpu(library, rpc_gpus.free_port(), folder / f"gpu{i}.log", bytes)
+            )
+            for i, bytes in enumerate(free or (None, None))
         )
         rpc_gpus.write_site(folder, library, [first, second])
         paths = [str(folder), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -80,6 +93,23 @@ def test_both_get_layers_by_default_and_other_shares_by_the_setting(gpus: tuple[
     assert even[0] * 4 == uneven[0] * 3
     assert sum(even) == sum(uneven)
     assert even[1] > uneven[1] > 0
+
+
+@pytest.mark.parametrize(
+    ("free", "on_first"),
+    [
+        ((200, 400), 0.46),  # by all that is free: 0.69, three layers of four and the output
+        ((400, 200), 0.92),
+        ((900, -100), 1),
+        ((-100, 900), 0),
+    ],
+)
+def test_a_small_gpu_gets_no_more_than_it_has_beyond_its_buffers(
+    library: Path, tmp_path: Path, free: tuple[int, int], on_first: float
+):
+    with two_gpus(library, tmp_path, *(GPU_RESERVE + mib * 1024**2 for mib in free)) as both:
+        first, second = layers_on(both)
+    assert first / (first + second) == pytest.approx(on_first, abs=0.07)
 
 
 @pytest.mark.parametrize("settings", [{"main_gpu": 1}, {"tensor_split": [0.0, 1.0]}])

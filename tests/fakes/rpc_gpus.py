@@ -2,7 +2,7 @@
 
 llama.cpp splits a model over such devices as over real ones: it allocates, copies and computes in each of them. The
 backend is compiled from the source of the installed bindings and registered with their library, which stays as it is.
-Run as a program, this serves one device: the library, then a port.
+Run as a program, this serves one device: the library, then a port, then the bytes that it says are free, if not all.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -25,6 +26,8 @@ from tests.fakes.asking import is_open, within
 from tests.fakes.llama_source import LLAMA_SOURCE, MISSING, ROOT
 
 CPU = 0
+# struct ggml_backend_device begins with pointers to functions, and the third of them tells the memory.
+_TELLS_MEMORY = 2
 _ALLOCATED = re.compile(r"alloc_buffer\] device: 0, size: (\d+) -> (remote_ptr|failed)")
 # What every process imports as it begins, when it lies on the path.
 _SITE = """
@@ -93,9 +96,10 @@ class RpcGpu:
 
 
 @contextmanager
-def rpc_gpu(library: Path, port: int, log: Path) -> Iterator[RpcGpu]:
-    """A device that answers at ``port``."""
+def rpc_gpu(library: Path, port: int, log: Path, free: int | None = None) -> Iterator[RpcGpu]:
+    """A device that answers at ``port``, and says that it has ``free`` bytes; None is as the machine has."""
     command = [sys.executable, "-m", "tests.fakes.rpc_gpus", str(library), str(port)]
+    command += [] if free is None else [str(free)]
     # Buffers that are freed go back to the system, or ``full`` would not take them away.
     environment = {
         **os.environ,
@@ -126,10 +130,20 @@ def _libraries() -> Path:
     return Path(os.environ.get("LLAMA_CPP_LIB_PATH", Path(spec.origin).parent / "lib"))
 
 
-def _serve(library: str, port: str) -> None:
+def _serve(library: str, port: str, memory: str | None = None) -> None:
     ggml, backend = ctypes.CDLL(str(_libraries() / "libggml.so")), ctypes.CDLL(library)
     ggml.ggml_backend_dev_by_type.restype = ctypes.c_void_p
-    devices = (ctypes.c_void_p * 1)(ggml.ggml_backend_dev_by_type(CPU))
+    device = ggml.ggml_backend_dev_by_type(CPU)
+    tells = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_size_t)] * 2)
+
+    @tells
+    def tell(_device: int, free: Any, total: Any) -> None:
+        free[0] = total[0] = int(memory or 0)
+
+    if memory is not None:
+        functions = ctypes.cast(device, ctypes.POINTER(ctypes.c_void_p))
+        functions[_TELLS_MEMORY] = ctypes.cast(tell, ctypes.c_void_p)
+    devices = (ctypes.c_void_p * 1)(device)
     n_threads, n_devices = ctypes.c_size_t(1), ctypes.c_size_t(1)
     backend.ggml_backend_rpc_start_server(f"127.0.0.1:{port}".encode(), None, n_threads, n_devices, devices)
 
