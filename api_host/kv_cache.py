@@ -24,6 +24,11 @@ _WITHOUT = {
     "eurobert",
     "modern-bert",
     "gemma-embedding",
+    "wavtokenizer-dec",
+    "dream",
+    "llada",
+    "llada-moe",
+    "rnd1",
 }
 # Of so many layers all but the last have a sliding window, unless the header says which; 0: it has to. Of the families
 # that llama.cpp (src/models, load_swa_pattern) keeps no more than the window for. Others count as if they kept all.
@@ -66,7 +71,7 @@ def kv_cache(header: dict[str, Value], cache_type: CacheType = "f16") -> KvCache
     """What a model's KV cache takes, by its header. Layers without attention count 0, and so does what is no number."""
     if header.get("general.architecture") in _WITHOUT:
         return KvCache()
-    n_layer = min(architecture_number(header, "block_count"), _MOST_LAYERS)
+    n_layer = min(layer_count(header), _MOST_LAYERS)
     heads = (_each_layers(header, "attention.head_count", n_layer) or [0])[0]
     heads_kv = _heads_kv(header, n_layer) if heads else [0] * n_layer
     windowed, window = _windowed(header, n_layer)
@@ -87,6 +92,14 @@ def kv_cache(header: dict[str, Value], cache_type: CacheType = "f16") -> KvCache
     of_value = _VALUE_BYTES[cache_type]
     state = _n_running(header, heads_kv) * _state_size(header, heads)
     return KvCache(int(n_whole * of_value), int(n_in_window * of_value), window, state)
+
+
+def layer_count(header: dict[str, Value]) -> int:
+    """How many layers llama.cpp makes of a model, each with cells of its own: nanbeige goes through its more than once,
+    and graniteswitch gets one more."""
+    n_layer = architecture_number(header, "block_count")
+    more = header.get("general.architecture") == "graniteswitch" and n_layer > 0
+    return n_layer * max(1, architecture_number(header, "num_loops")) + more
 
 
 def _heads_kv(header: dict[str, Value], n_layer: int) -> list[int]:

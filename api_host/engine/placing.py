@@ -19,12 +19,11 @@ from api_host.free_memory import free_memory
 from api_host.gguf_header import (
     NotGguf,
     Value,
-    architecture_number,
     file_size,
     read_header,
 )
 from api_host.gpu_shares import room_on
-from api_host.kv_cache import kv_cache
+from api_host.kv_cache import kv_cache, layer_count
 
 CUDA_INSTALL = (
     "pip install --force-reinstall --no-deps --only-binary=llama-cpp-python "
@@ -81,8 +80,7 @@ def shape_of(load: Load, header: dict[str, Value]) -> memory.Shape:
     """The figures of the model, and of its draft model."""
 
     def figures(path: str, header: dict[str, Value]) -> memory.Shape:
-        n_layer = architecture_number(header, "block_count")
-        return memory.Shape(n_layer, file_size(Path(path)), kv_cache(header, load.cache_type))
+        return memory.Shape(layer_count(header), file_size(Path(path)), kv_cache(header, load.cache_type))
 
     shape = figures(load.path, header)
     if load.draft_model is None:

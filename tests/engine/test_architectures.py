@@ -29,7 +29,7 @@ from api_host.engine.messages import Load
 from api_host.engine.process import Worker
 from api_host.generation import SamplingParams
 from api_host.gguf_header import read_header
-from api_host.kv_cache import CacheType, KvCache, kv_cache
+from api_host.kv_cache import CacheType, KvCache, kv_cache, layer_count
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
 from tests.fakes.architectures import GENERATORS, HEAD, N_HEAD_KV, N_LAYER, WINDOW, write_random
@@ -104,15 +104,19 @@ def test_a_kv_cache_is_reckoned_as_llama_cpp_makes_it(
         ("qwen35", {"qwen35.full_attention_interval": 4}),
         ("qwen35", {"qwen35.attention.recurrent_layers": [True, True, True, False]}),
         ("deepseek2", {}),
+        ("nanbeige", {"nanbeige.num_loops": 3}),
     ],
 )
-def test_a_running_state_and_keys_that_have_the_values_in_them_are_reckoned_as_llama_cpp_makes_them(
+def test_running_states_keys_that_have_the_values_in_them_and_loops_are_reckoned_as_llama_cpp_makes_them(
     tmp_path: Path, name: str, header: dict[str, Any], cache_type: CacheType
 ):
     path = write_random(tmp_path / f"{name}.gguf", name, DEMO_MODEL_PATH, header=header)
     cache = kv_cache(read_header(path), cache_type)
     assert cache.per_token > 0
     assert (cache.state > 0) == (name == "qwen35")
+    model = LlamaModel(str(path))
+    assert layer_count(read_header(path)) == model.n_layer
+    model.close()
     assert made_by_llama_cpp(path, cache_type) == (of_eight(replace(cache, state=0)), of_eight(cache, 0))
 
 

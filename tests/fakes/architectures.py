@@ -218,6 +218,7 @@ ARCHITECTURES: dict[str, Callable[[gguf.GGUFWriter], Shapes]] = {
     "gemma3": _gemma3,
     "bert": _bert,
     "llama": _llama,
+    "nanbeige": _llama,
     "qwen35": _qwen35,
     "deepseek2": _deepseek2,
     "t5": _t5("enc", "dec"),
