@@ -82,6 +82,8 @@ def _load_placed(
     load: Load, placement: memory.Placement, shape: memory.Shape
 ) -> tuple[LlamaModel, LlamaContext, LlamaDraft | None, memory.Placement]:
     """Loads; when a GPU turns out too small, again with a quarter fewer layers there, down to none."""
+    # Of fewer layers the last note tells.
+    of_slots = placement.notes if placement.n_gpu_layers > shape.n_layer else ()
     while True:
         try:
             return *_load(load, placement), placement
@@ -94,7 +96,7 @@ def _load_placed(
                 raise _too_large(reason, shape, placement) from error
         layers = placement.n_gpu_layers * 3 // 4
         note = f"{layers} of {shape.n_layer + 1} layers are on the GPU: more did not fit"
-        placement = memory.Placement(layers, placement.n_ctx, placement.n_slots, (note,))
+        placement = memory.Placement(layers, placement.n_ctx, placement.n_slots, (*of_slots, note))
 
 
 def _load(load: Load, placement: memory.Placement) -> tuple[LlamaModel, LlamaContext, LlamaDraft | None]:

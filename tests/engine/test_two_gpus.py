@@ -12,9 +12,11 @@ import pytest
 
 from api_host.engine.memory import GPU_RESERVE
 from api_host.engine.messages import Load
+from api_host.engine.placing import shape_of
 from api_host.engine.process import Worker
 from api_host.errors import ModelLoadFailed
 from api_host.generation import Message, SamplingParams
+from api_host.gguf_header import read_header
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
 from tests.fakes import rpc_gpus
@@ -165,3 +167,17 @@ def test_fewer_layers_go_there_when_one_has_less_than_it_says(gpus: tuple[RpcGpu
         assert "layers are on the GPU: more did not fit" in worker.info.notes[-1]
         assert greedy(worker, STORY)
     assert 0 in gpus[1].allocations()
+
+
+def test_fewer_layers_do_not_hide_that_there_are_fewer_sequences(library: Path, tmp_path: Path):
+    load = Load(str(DEMO_MODEL_PATH), N_CTX)
+    each = GPU_RESERVE + shape_of(load, read_header(DEMO_MODEL_PATH)).size(N_CTX, 4) // 2 + 1024**2
+    with (
+        two_gpus(library, tmp_path, each, each) as gpus,
+        gpus[1].full(left=FEW),
+        running(n_slots=None) as worker,
+    ):
+        assert worker.info is not None
+        sequences, layers = worker.info.notes
+    assert "4 sequences run at once instead of 8" in sequences
+    assert "layers are on the GPU: more did not fit" in layers
