@@ -57,7 +57,7 @@ class ApiHost:
         n_gpu_layers: layers on the GPU; "auto" is as many as fit, -1 all, 0 none.
         parallel: sequences that one model runs at once; "auto" is 4 on a CPU and 8 on a GPU.
         models_dir: the folder of downloads and of local GGUFs.
-        announce: False prints nothing.
+        announce: False prints nothing but what is asked for (``show_token``).
         **settings: further settings of ``HostConfig``.
 
     Raises:
@@ -208,6 +208,7 @@ class ApiHost:
             if before.running and (before.config, before._hub_token) == (self.config, self._hub_token):
                 before._wakers |= self._wakers
                 if before._quiet and not self._quiet:
+                    before._announcement.end()
                     before._announce(quiet=False)
                 self.__dict__ = before.__dict__
             else:

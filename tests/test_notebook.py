@@ -53,6 +53,11 @@ def test_a_token_that_is_asked_for_is_printed_with_a_link_that_signs_in(
     ]
 
 
+def test_a_quiet_host_shows_its_token_to_who_asks(capsys: pytest.CaptureFixture[str]) -> None:
+    Announcement(TOKEN, names_model=False, quiet=True).show_token(LOCAL, 60)
+    assert capsys.readouterr().out.startswith(f"Access token: {TOKEN}\n")
+
+
 def test_a_quiet_host_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     announcement = Announcement(None, names_model=True, quiet=True)
     announcement.begin()

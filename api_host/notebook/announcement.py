@@ -17,6 +17,8 @@ from api_host.notebook.kernel import in_notebook
 from api_host.notebook.reveal import sign_in_link
 from api_host.notebook.snippets import client_snippet
 
+_OPEN = "WARNING: this host asks for no access token: whoever has its URL can use it"
+
 
 class Announcement:
     """Lines; safe to call from any thread.
@@ -36,7 +38,7 @@ class Announcement:
     def begin(self) -> None:
         """The host is being started, or shown again. The first line is the token."""
         if self._token is None:
-            self.say("WARNING: this host asks for no access token: whoever has its URL can use it")
+            self.say(_OPEN)
         else:
             self._keep(f"Access token: {self._token}")
 
@@ -70,10 +72,13 @@ class Announcement:
         self._keep(f"Model: {name} is not loaded: {error.message}")
 
     def show_token(self, url: str, seconds: float) -> None:
-        """The token and a link that signs in at ``url``, because somebody asks; a card takes them back in time."""
-        self.begin()
-        if self._token is not None:
-            self.say(f"Signed in with one click: {sign_in_link(url, self._token)}")
+        """The token and a link that signs in at ``url``, because somebody asks, though all else be kept quiet; a card
+        takes them back in time."""
+        if self._token is None:
+            print(_OPEN, flush=True)
+        else:
+            link = sign_in_link(url, self._token)
+            print(f"Access token: {self._token}\nSigned in with one click: {link}", flush=True)
 
     def say(self, line: str) -> None:
         """One line that matters now, and is not kept."""
@@ -99,12 +104,15 @@ class CardAnnouncement(Announcement):
     Arguments as above; ``facts`` reads those of this moment.
     """
 
-    def __init__(self, token: str | None, names_model: bool, facts: Callable[[], Facts]) -> None:
-        super().__init__(token, names_model)
+    def __init__(
+        self, token: str | None, names_model: bool, facts: Callable[[], Facts], quiet: bool = False
+    ) -> None:
+        super().__init__(token, names_model, quiet)
         self._card = Card(facts, token)
 
     def local(self, url: str, is_all: bool) -> None:
-        self._card.begin()
+        if not self._quiet:
+            self._card.begin()
 
     def show_token(self, url: str, seconds: float) -> None:
         self._card.reveal(url, seconds)
@@ -119,7 +127,8 @@ class CardAnnouncement(Announcement):
 def announcement_for(
     token: str | None, names_model: bool, quiet: bool, facts: Callable[[], Facts]
 ) -> Announcement:
-    """What fits the place: a card in a notebook, lines elsewhere, nothing where ``quiet``. Arguments as above."""
-    if in_notebook() and not quiet:
-        return CardAnnouncement(token, names_model, facts)
+    """What fits the place: a card in a notebook, lines elsewhere; where ``quiet``, only what somebody asks for.
+    Arguments as above."""
+    if in_notebook():
+        return CardAnnouncement(token, names_model, facts, quiet)
     return Announcement(token, names_model, quiet)

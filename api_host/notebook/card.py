@@ -42,10 +42,7 @@ class Card:
                 self._show_alone(addresses.MOVED)
             above, below = self._drawn()
             self._places = (Display(*above), Display(*below))
-            if self._thread is None:
-                self._over.clear()
-                self._thread = threading.Thread(target=self._watch, name="card", daemon=True)
-                self._thread.start()
+            self._keep_up()
 
     def reveal(self, url: str, seconds: float) -> None:
         """Shows the token in the cell that runs, with what signs in at ``url``; the thread hides it again."""
@@ -55,6 +52,7 @@ class Card:
                 return
             shown = reveal.token_html(url, self._token, seconds), reveal.token_text(url, self._token)
             self._revealed.append((time.monotonic() + seconds, Display(*shown)))
+            self._keep_up()
 
     def end(self) -> None:
         """Ends the thread, hides the token, and says on the card that the host has stopped."""
@@ -67,6 +65,13 @@ class Card:
             if self._places is not None:
                 self._show_alone(addresses.STOPPED)
                 self._places = None
+
+    def _keep_up(self) -> None:
+        """Has the thread run."""
+        if self._thread is None:
+            self._over.clear()
+            self._thread = threading.Thread(target=self._watch, name="card", daemon=True)
+            self._thread.start()
 
     def _watch(self) -> None:
         while not self._over.wait(PERIOD_S):

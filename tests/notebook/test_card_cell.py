@@ -133,6 +133,24 @@ def test_one_thread_keeps_the_card_and_ends_with_the_host(ran: Ran) -> None:
     assert ".trycloudflare.com" not in ran.saved, "a host that has stopped leaves no link that leads nowhere"
 
 
+def test_a_quiet_host_shows_no_card_and_its_token_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    start = "from api_host import ApiHost\nhost = ApiHost(token='my-long-secret', tunnel=False, announce=False, port=0)"
+    ask = "host.start()\nhost.show_token(1);\nimport time; time.sleep(3)"
+    loud = "ApiHost(token='my-long-secret', tunnel=False, port=0).start();"
+    notebook = notebook_of([start, ask, loud, "import threading" + STOP])
+    kernel = run(notebook, tmp_path)
+    first, last = kernel.shown[:2]
+    assert TOKEN in json.dumps(first["data"]) and "hidden again" in json.dumps(last["data"])
+    assert len({shown["transient"]["display_id"] for shown in kernel.shown}) == 3, (
+        "and a card once it is wanted"
+    )
+    assert TOKEN not in nbformat.writes(notebook).replace("token='my-long-secret'", "")
+    assert [output.text for output in notebook.cells[3].outputs if output.get("name") == "stdout"] == ["0\n"]
+
+
 def test_a_kernel_that_ends_takes_its_host_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     before = set(psutil.Process().children(recursive=True))
