@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from api_host.config import HostConfig
 from api_host.engine import loader, placing
-from api_host.engine.llama.devices import Device, used_devices
+from api_host.engine.llama import devices
+from api_host.engine.llama.devices import Device, gpu_devices, used_devices
 from api_host.engine.memory import GPU_RESERVE
 from api_host.engine.messages import Load
 from api_host.errors import ModelLoadFailed
@@ -42,6 +43,31 @@ def test_a_gpu_that_is_not_there_is_refused(
 ):
     with pytest.raises(ModelLoadFailed, match=says):
         used_devices([FIRST, SECOND], main_gpu, tensor_split)
+
+
+@pytest.mark.parametrize(("kinds", "n_gpus"), [([0], 0), ([2], 1), ([2, 1, 1], 2), ([0, 2, 3], 1)])
+def test_a_gpu_that_shares_the_machines_memory_counts_where_there_is_no_other(
+    monkeypatch: pytest.MonkeyPatch, kinds: list[int], n_gpus: int
+):
+    """ggml's devices are all the CPU here; only what kind they are said to be is made up."""
+    gpu_devices()  # tells ctypes of the functions
+    cpu = devices.ggml.ggml_backend_dev_get(0)
+    said = iter(kinds * 2)
+
+    def count() -> int:
+        return len(kinds)
+
+    def get(i: int) -> int:
+        return int(cpu)
+
+    def kind(handle: int) -> int:
+        return next(said)
+
+    for name, made_up in {"count": count, "get": get, "type": kind}.items():
+        monkeypatch.setattr(devices.ggml, f"ggml_backend_dev_{name}", made_up)
+    found = gpu_devices()
+    assert len(found) == n_gpus
+    assert all(device.total > 10**9 for device in found)
 
 
 def test_without_a_gpu_the_settings_mean_nothing():

@@ -13,7 +13,7 @@ from llama_cpp.llama_cpp import _lib as ggml
 from api_host.errors import ModelLoadFailed
 from api_host.gpu_shares import gpu_shares
 
-_GGML_DEVICE_TYPE_GPU = 1
+_GPU, _INTEGRATED_GPU = 1, 2  # ggml-backend.h, ggml_backend_dev_type
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,10 @@ class Device:
 
 
 def gpu_devices() -> list[Device]:
-    """The GPUs that this build of llama.cpp can use; empty for a CPU-only build."""
+    """The GPUs that this build of llama.cpp can use; empty for a CPU-only build.
+
+    As llama.cpp chooses: those with memory of their own, or else those that share the machine's (Jetson, GB10).
+    """
     ggml.ggml_backend_dev_count.restype = ctypes.c_size_t
     ggml.ggml_backend_dev_get.restype = ctypes.c_void_p
     ggml.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
@@ -36,17 +39,20 @@ def gpu_devices() -> list[Device]:
         text.restype, text.argtypes = ctypes.c_char_p, [ctypes.c_void_p]
     ggml.ggml_backend_dev_memory.restype = None
     ggml.ggml_backend_dev_memory.argtypes = [ctypes.c_void_p, *[ctypes.POINTER(ctypes.c_size_t)] * 2]
-    devices = []
-    for i in range(ggml.ggml_backend_dev_count()):
-        device = ggml.ggml_backend_dev_get(i)
-        if ggml.ggml_backend_dev_type(device) != _GGML_DEVICE_TYPE_GPU:
-            continue
-        free, total = ctypes.c_size_t(), ctypes.c_size_t()
-        ggml.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
-        name = ggml.ggml_backend_dev_name(device).decode()
-        description = ggml.ggml_backend_dev_description(device).decode()
-        devices.append(Device(name, description, free.value, total.value))
-    return devices
+    handles = [ggml.ggml_backend_dev_get(i) for i in range(ggml.ggml_backend_dev_count())]
+    of_type = {
+        kind: [handle for handle in handles if ggml.ggml_backend_dev_type(handle) == kind]
+        for kind in (_GPU, _INTEGRATED_GPU)
+    }
+    return [_device(handle) for handle in of_type[_GPU] or of_type[_INTEGRATED_GPU]]
+
+
+def _device(handle: int) -> Device:
+    free, total = ctypes.c_size_t(), ctypes.c_size_t()
+    ggml.ggml_backend_dev_memory(handle, ctypes.byref(free), ctypes.byref(total))
+    name = ggml.ggml_backend_dev_name(handle).decode()
+    description = ggml.ggml_backend_dev_description(handle).decode()
+    return Device(name, description, free.value, total.value)
 
 
 def used_devices(
