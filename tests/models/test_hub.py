@@ -51,6 +51,19 @@ def download_children() -> list[psutil.Process]:
     return found
 
 
+def test_of_a_local_file_in_parts_the_one_that_is_missing_is_named(hub: Hub) -> None:
+    assert hub.cache.models_dir is not None
+    hub.cache.models_dir.mkdir()
+    for part in (1, 3):
+        (hub.cache.models_dir / f"big-0000{part}-of-00003.gguf").write_bytes(DATA)
+    with pytest.raises(ModelFileNotFound, match=r"has 3 parts, and big-00002-of-00003\.gguf is not below"):
+        hub.fetch(parse_reference("big-00001-of-00003.gguf"), lambda progress: None)
+    with pytest.raises(
+        ModelFileNotFound, match=r"other-00001-of-00003\.gguf is not below the host's models_dir; see"
+    ):
+        hub.fetch(parse_reference("other-00001-of-00003.gguf"), lambda progress: None)
+
+
 def test_a_file_is_fetched_with_progress_and_the_second_fetch_asks_nobody(
     hub: Hub, loopback: LoopbackHub
 ) -> None:

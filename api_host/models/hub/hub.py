@@ -15,7 +15,7 @@ from pathlib import Path
 from api_host.errors import Cancelled, ModelFileNotFound
 from api_host.models.cache import ModelCache
 from api_host.models.demo import DEMO_MODEL_PATH
-from api_host.models.gguf_files import models_among
+from api_host.models.gguf_files import models_among, split_parts
 from api_host.models.hub.messages import Download, Moved
 from api_host.models.hub.transfer import Progress, Transfer
 from api_host.models.reference import ModelRef
@@ -100,7 +100,16 @@ class Hub:
             return ModelFileNotFound(
                 f"{ref.name} is a local file, but this host has no models_dir", available=[]
             )
-        available = models_among(self.cache.local_files())
+        local = self.cache.local_files()
+        available = models_among(local)
+        parts = split_parts(ref.name)
+        missing = [part for part in parts if part not in local]
+        if len(missing) < len(parts):
+            return ModelFileNotFound(
+                f"{ref.name} has {len(parts)} parts, and {missing[0]} is not below the host's models_dir; put it "
+                "beside the others",
+                available=available,
+            )
         return ModelFileNotFound(
             f"{ref.name} is not below the host's models_dir; see GET /api/models", available=available
         )
