@@ -25,6 +25,9 @@ class Ban(Protocol):
 class NoRepeatNgrams:
     """No n tokens in a row stand twice in a text, its prompt included.
 
+    What may not follow is kept by a hash of the tokens before it: 64 bits, which no two of a text will share, as
+    small for the longest n-gram as for the shortest.
+
     Args:
         size: n; at least 1.
         tokens: the prompt.
@@ -33,7 +36,7 @@ class NoRepeatNgrams:
     def __init__(self, size: int, tokens: array[int]) -> None:
         self._size = size
         self._tokens = array("i")
-        self._following: dict[tuple[int, ...], set[int]] = {}
+        self._following: dict[int, set[int]] = {}
         for token in tokens:
             self.accept(token)
 
@@ -47,8 +50,8 @@ class NoRepeatNgrams:
         """The tokens that would complete an n-gram that stands in the text already."""
         return self._following.get(self._last(), set()) if len(self._tokens) >= self._size - 1 else set()
 
-    def _last(self) -> tuple[int, ...]:
-        return tuple(self._tokens[len(self._tokens) - self._size + 1 :])
+    def _last(self) -> int:
+        return hash(self._tokens[len(self._tokens) - self._size + 1 :].tobytes())
 
 
 class NoBadWords:

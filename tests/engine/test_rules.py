@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 from array import array
 from collections.abc import Iterator
 
@@ -113,6 +114,20 @@ def test_ngrams_are_banned_as_transformers_does():
     assert ngrams.banned == {1}
     assert NoRepeatNgrams(1, array("i", [4, 5])).banned == {4, 5}
     assert NoRepeatNgrams(5, array("i", [1, 2])).banned == set()
+
+
+def test_long_ngrams_take_no_more_memory_than_short_ones():
+    prompt = array("i", range(300, 4300))
+    tracemalloc.start()
+    ngrams = NoRepeatNgrams(1000, prompt)
+    size, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert size / len(prompt) < 1000
+    for token in prompt[:999]:
+        ngrams.accept(token)
+    assert ngrams.banned == {prompt[999]}
+    ngrams.accept(7)
+    assert ngrams.banned == set()
 
 
 def test_logprobs_have_an_entry_a_token_and_sum_to_at_most_one(worker: Worker):
