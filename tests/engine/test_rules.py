@@ -130,6 +130,13 @@ def test_long_ngrams_take_no_more_memory_than_short_ones():
     assert ngrams.banned == set()
 
 
+@pytest.mark.parametrize("sampling", [{"top_k": 1}, {"seed": 3}, {"seed": 3, "top_k": 0, "top_p": 1.0}])
+def test_a_text_ends_where_all_tokens_are_banned(worker: Worker, sampling: dict):
+    params = SamplingParams(max_tokens=900, no_repeat_ngram_size=1, ignore_eos=True, **sampling)
+    end = read(begin(worker, CAPITAL, params))[1]
+    assert end.usage.completion_tokens < 900
+
+
 def test_logprobs_have_an_entry_a_token_and_sum_to_at_most_one(worker: Worker):
     stream = begin(worker, CAPITAL, SamplingParams(max_tokens=20, top_k=1, logprobs=5))
     text, entries = "", []

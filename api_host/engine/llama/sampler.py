@@ -71,7 +71,7 @@ class LlamaSampler:
         """Draws from the logits of batch row ``row`` and remembers the token for penalties, n-grams and the form.
 
         Returns:
-            The token; None where a grammar or a schema leaves none, or all that it leaves are banned.
+            The token; None where a grammar or a schema leaves none, or all that there are or it leaves are banned.
         """
         logits = self._candidates.logits(self._context, row)
         if self._unlikely is not None:
@@ -91,6 +91,8 @@ class LlamaSampler:
                 if logits[token] == -np.inf:
                     token = likeliest_left
             self._form.accept(token)
+        elif self._bans and logits[token] == -np.inf == logits.max():
+            return None
         for ban in self._bans:
             ban.accept(token)
         if self._penalties is not None:
