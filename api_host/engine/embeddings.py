@@ -38,7 +38,9 @@ class Embedder(Protocol):
 
     n_ctx: int
 
-    def embed(self, texts: list[array[int]]) -> Sequence[Vector]: ...
+    def embed(self, texts: list[array[int]]) -> Sequence[Vector | None]:
+        """None where a text, or one beside it, has led to what are no numbers."""
+        ...
 
 
 @dataclass
@@ -137,16 +139,28 @@ class Embeddings:
                 break
             batch.append(self._waiting.popleft())
         try:
-            vectors = self._embedder.embed([request.texts[index] for request, index in batch])
+            vectors = self._vectors([request.texts[index] for request, index in batch])
         except DecodeFailed as error:
             failed = GenerationFailed(f"llama.cpp could not embed these texts ({error})")
             for id in {request.id for request, _ in batch}:
                 self._refuse(id, failed)
             return
         for (request, index), vector in zip(batch, vectors, strict=True):
+            if request.id not in self._requests:
+                continue
+            if vector is None:
+                self._refuse(request.id, _no_numbers(index))
+                continue
             request.vectors[index] = vector.tobytes()
             if len(request.vectors) == len(request.texts):
                 self._finish(request)
+
+    def _vectors(self, texts: list[array[int]]) -> Sequence[Vector | None]:
+        """A vector a text; where there are no numbers, each text is tried alone, so that none suffers from another."""
+        vectors = self._embedder.embed(texts)
+        if len(texts) > 1 and any(vector is None for vector in vectors):
+            return [self._embedder.embed([text])[0] for text in texts]
+        return vectors
 
     def _finish(self, request: EmbedRequest) -> None:
         del self._requests[request.id]
@@ -157,3 +171,10 @@ class Embeddings:
         self.cancel(id)
         details = {**error.details, "retry_after": error.retry_after}
         self._events.append(RequestFailed(id, error.code, error.message, details))
+
+
+def _no_numbers(index: int) -> GenerationFailed:
+    return GenerationFailed(
+        f"inputs: text {index} has no vector: what this model computes of it are no numbers; leave it out, or ask "
+        "another model or another quantization of this one"
+    )

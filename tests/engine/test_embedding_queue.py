@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from api_host.engine.embeddings import Embeddings
 from api_host.engine.engine import Engine
 from api_host.engine.llama.embedder import LlamaEmbedder
+from api_host.engine.llama.model import LlamaModel
 from api_host.engine.loader import load_model
 from api_host.engine.messages import (
     Cancel,
@@ -20,8 +26,10 @@ from api_host.engine.messages import (
     ToWorker,
     WorkerEvent,
 )
+from api_host.engine.prompt import text_tokens
 from api_host.generation import GenerationRequest, SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
+from tests.fakes.architectures import WIDTH, write_random
 
 SENTENCE = "The quick brown fox jumps over the lazy dog. " * 10
 MANY = [f"{i} {SENTENCE}" for i in range(600)]
@@ -108,3 +116,31 @@ def test_a_full_queue_refuses_texts_before_they_are_read(engine: Engine):
     full = refusal(engine, Embed(3, [TOO_LONG]))
     assert (full.id, full.code, full.details["limit"]) == (3, "queue_full", 2)
     assert full.details["retry_after"] > 0
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert", "mamba"])
+def test_a_text_of_which_the_model_makes_no_numbers_fails_alone(architecture: str, tmp_path: Path):
+    rows = np.zeros((832, WIDTH), np.float32)
+    rows[700] = np.nan
+    path = tmp_path / "model.gguf"
+    model = LlamaModel(
+        str(write_random(path, architecture, DEMO_MODEL_PATH, added={"token_embd.weight": rows}))
+    )
+    embedder = LlamaEmbedder(model, n_threads=1)
+    (expected,) = embedder.embed([array("i", [5, 6])])
+    assert expected is not None
+    embeddings = Embeddings(embedder, partial(text_tokens, model, embedder.n_ctx), queue_limit=4)
+    for id, texts in enumerate([[[5, 6]], [[7], [700], [5, 6]], [[8], [5, 6]]]):
+        embeddings.submit(id, texts)
+    embeddings.step()
+    events = {event.id: event for event in embeddings.take_events()}
+    failed = events.pop(1)
+    assert isinstance(failed, RequestFailed)
+    assert failed.message.startswith("inputs: text 1 has no vector")
+    assert not embeddings.has_work
+    for event in events.values():
+        assert isinstance(event, Embedded)
+        assert np.allclose(np.frombuffer(event.vectors[-1], "<f4"), expected, atol=5e-3)
+    assert sorted(events) == [0, 2]
+    embedder.close()
+    model.close()

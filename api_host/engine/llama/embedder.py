@@ -5,6 +5,7 @@ Knows nothing of requests or of text: token arrays in, float32 vectors out.
 
 from __future__ import annotations
 
+import math
 from array import array
 
 import llama_cpp
@@ -63,28 +64,37 @@ class LlamaEmbedder:
             raise LoadError(" ".join(recent_errors) or "llama.cpp could not make a context for embeddings")
         self._width = llama_cpp.llama_model_n_embd_out(model.pointer)
         self._batch = TokenBatch(self.n_ctx, self.n_ctx)
+        self._spoiled = False
 
-    def embed(self, texts: list[array[int]]) -> list[np.ndarray]:
+    def embed(self, texts: list[array[int]]) -> list[np.ndarray | None]:
         """One vector of length 1 (L2) for each text; at most MAX_TEXTS texts with ``n_ctx`` tokens in all.
+
+        None for a vector that is no numbers: attention multiplies what one text has led to by 0 for the others, which
+        leaves no numbers of theirs either.
 
         Raises:
             DecodeFailed: llama.cpp's code is not 0.
         """
         memory = llama_cpp.llama_get_memory(self._context)
         if memory:
-            llama_cpp.llama_memory_clear(memory, False)
+            # A running state is cleared by a multiplication too.
+            llama_cpp.llama_memory_clear(memory, self._spoiled)
         self._batch.clear()
         for sequence, tokens in enumerate(texts):
             self._batch.add(sequence, tokens, 0, n_outputs=len(tokens))
         code = llama_cpp.llama_decode(self._context, self._batch.struct)
         if code != 0:
             raise DecodeFailed(code)
-        return [self._vector(sequence) for sequence in range(len(texts))]
+        vectors = [self._vector(sequence) for sequence in range(len(texts))]
+        self._spoiled = any(vector is None for vector in vectors)
+        return vectors
 
-    def _vector(self, sequence: int) -> np.ndarray:
+    def _vector(self, sequence: int) -> np.ndarray | None:
         pointer = llama_cpp.llama_get_embeddings_seq(self._context, sequence)
         vector = np.ctypeslib.as_array(pointer, (self._width,)).copy()
         length = float(np.linalg.norm(vector))
+        if not math.isfinite(length):
+            return None
         return vector / length if length > 0 else vector
 
     def close(self) -> None:
