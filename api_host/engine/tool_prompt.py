@@ -78,6 +78,14 @@ def without_system(messages: list[Message]) -> list[Message]:
     return [*told, Message("user", "\n\n".join(said))] if said else told
 
 
+def with_first_system(messages: list[Message]) -> list[Message]:
+    """The chat for a template that shows one turn of the system: those it begins with are one, later ones as in
+    ``without_system``."""
+    n = next((i for i, turn in enumerate(messages) if turn.role != "system"), len(messages))
+    first = [Message("system", "\n\n".join(turn.content for turn in messages[:n]))] if n else []
+    return first + without_system(messages[n:])
+
+
 def one_call_a_turn(messages: list[Message]) -> list[Message]:
     """The chat for a template that takes one call a turn: each call is a turn, with what it returned behind it."""
     runs: list[list[Message]] = []

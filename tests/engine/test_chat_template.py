@@ -48,6 +48,18 @@ def test_every_named_format_tells_what_the_system_says(name: str):
         assert prompt.text.index("Be brief.") < prompt.text.index("Hello")
 
 
+@pytest.mark.parametrize("tools", [[], [{"type": "function", "function": {"name": "add"}}]])
+@pytest.mark.parametrize("name", sorted(named_formats()))
+def test_every_named_format_tells_each_turn_once(name: str, tools: list[dict]):
+    said = ["user", "assistant", "system", "system", "user", "assistant", "user", "system"]
+    for before in ([], ["system"], ["system", "system"]):
+        chat = [Message(role, f"turn {i}.") for i, role in enumerate(before + said)]
+        asked = GenerationRequest(chat, chat_format=name, tools=tools)
+        text = ChatTemplate(None, "<s>", "</s>").render(asked).text
+        assert [text.count(turn.content) for turn in chat] == [1] * len(chat)
+        assert ('"add"' in text) == bool(tools)
+
+
 def test_the_formats_of_the_contract_are_there():
     assert {"llama-2", "chatml", "zephyr", "vicuna", "alpaca"} <= set(named_formats())
 

@@ -15,7 +15,13 @@ import jinja2
 import jinja2.meta
 from llama_cpp import llama_chat_format
 
-from api_host.engine.tool_prompt import as_template_dicts, one_call_a_turn, with_tools, without_system
+from api_host.engine.tool_prompt import (
+    as_template_dicts,
+    one_call_a_turn,
+    with_first_system,
+    with_tools,
+    without_system,
+)
 from api_host.errors import InvalidRequest
 from api_host.generation import GenerationRequest, Message, ToolCall
 
@@ -56,7 +62,19 @@ def named_formats() -> dict[str, Callable[..., Any]]:
             and "probe" in formatter(messages=[{"role": "user", "content": "probe"}]).prompt
         ):
             found[name] = formatter
+    if "saiga" in found:
+        found["saiga"] = _with_bot(found["saiga"])
     return found
+
+
+def _with_bot(formatter: Callable[..., Any]) -> Callable[..., Any]:
+    """A format that knows the assistant as a bot only, and leaves out the turns of anybody else."""
+
+    def formatted(messages: list[dict[str, Any]], **values: Any) -> Any:
+        turns = [{**turn, "role": "bot"} if turn["role"] == "assistant" else turn for turn in messages]
+        return formatter(messages=turns, **values)
+
+    return formatted
 
 
 class ChatTemplate:
@@ -91,12 +109,7 @@ class ChatTemplate:
                 if not all(self._takes(len(turn.tool_calls)) for turn in messages):
                     messages = one_call_a_turn(messages)
             else:
-                has_system = any(turn.role == "system" for turn in messages)
-                in_system = not (request.tools or has_system) or _shows_system(formatter)
-                messages = with_tools(messages, request.tools, in_system=in_system)
-                # What the model's own template refuses stays refused; named ones leave it out without a word.
-                if chat_format is not None and not in_system:
-                    messages = without_system(messages)
+                messages = _in_words(messages, request.tools, formatter, named=chat_format is not None)
             turns = as_template_dicts(messages, short_ids="length != 9" in (self._source or ""))
             answer = formatter(messages=turns, **values)
         # A template is a program of the model's author, and fails in as many ways as one.
@@ -160,9 +173,30 @@ class ChatTemplate:
         return self._own
 
 
-def _shows_system(formatter: Callable[..., Any]) -> bool:
-    """Whether a template has a place for a turn of the system: Gemma's refuses it, and some leave it out."""
-    turns = as_template_dicts([Message("system", "probe"), Message("user", "Hi")])
+def _in_words(
+    messages: list[Message], tools: list[dict[str, Any]], formatter: Callable[..., Any], *, named: bool
+) -> list[Message]:
+    """The chat for a template that knows nothing of tools.
+
+    What the model's own template refuses stays refused; named ones leave it out without a word, and are given a turn of
+    the system only where they show it.
+    """
+    said = [Message("system", "probe"), Message("user", "Hi")]
+    has_system = any(turn.role == "system" for turn in messages)
+    in_system = not (tools or has_system) or _shows(formatter, said)
+    messages = with_tools(messages, tools, in_system=in_system)
+    if not named:
+        return messages
+    if not in_system:
+        return without_system(messages)
+    several = sum(turn.role == "system" for turn in messages) > 1
+    later = [Message("system", "Hi"), Message("user", "Hi"), *said]
+    return messages if not several or _shows(formatter, later) else with_first_system(messages)
+
+
+def _shows(formatter: Callable[..., Any], said: list[Message]) -> bool:
+    """Whether a template has a place for the turn of a probe: Gemma's refuses one of the system, some leave it out."""
+    turns = as_template_dicts(said)
     try:
         return "probe" in formatter(messages=turns).prompt
     except Exception:  # noqa: BLE001 - a template fails in as many ways as a program; it has no place for one
