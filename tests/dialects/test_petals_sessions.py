@@ -41,6 +41,27 @@ def test_a_step_ends_with_its_stop_sequence(chat: Chat) -> None:
     assert frames[-1]["stop"] is True
 
 
+@pytest.mark.parametrize(
+    ("stop", "told", "inputs"),
+    [
+        (" cap", "The cap", "ital of France is"),
+        ("l o", "The capital o", "f France is"),
+        (" of", "The capital of", " France is"),
+    ],
+)
+def test_a_session_remembers_no_more_than_it_has_told(
+    demo_host: ApiHost, chat: Chat, stop: str, told: str, inputs: str
+) -> None:
+    assert text_of(chat.step(CHAT, max_new_tokens=1, stop_sequence=stop)) == told
+    before = counted(demo_host, "prompt")
+    assert text_of(chat.step(inputs, max_new_tokens=40)) == " Paris."
+    other = Chat(demo_host.local_url, demo_host.access_token)
+    between = counted(demo_host, "prompt")
+    assert text_of(other.step(CHAT + told + inputs, max_new_tokens=40)) == " Paris."
+    assert between - before == counted(demo_host, "prompt") - between
+    other.line.close()
+
+
 def test_larger_frames_carry_the_same_text(demo_host: ApiHost) -> None:
     texts, counts = [], []
     for size in (1, 3, 100):
@@ -195,12 +216,15 @@ def test_what_follows_a_step_follows_its_stop_sequence(
 def test_a_character_that_is_cut_is_completed(
     site: Site, fake_chat: Chat, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    spelt = {1: b"x", 2: "🌍".encode()[:2], 3: "🌍".encode()[2:], 4: b"y"}
+    spelt = {1: b"x", 2: "🌍".encode()[:2], 3: "🌍".encode()[2:], 4: b"y", 5: b"<|end|>"}
 
     def play(request: GenerationRequest | None) -> list[Step]:
         assert request is not None
-        tokens = [*(request.prefix_tokens or [1]), *([4, 2] if not request.prefix_tokens else [3])]
-        new = b"".join(spelt[token] for token in tokens[max(1, len(request.prefix_tokens)) :])
+        tokens = [*(request.prefix_tokens or [1]), *([5, 4, 2] if not request.prefix_tokens else [3])]
+        new_tokens = tokens[max(1, len(request.prefix_tokens)) :]
+        new = b"".join(
+            spelt[token] for token in new_tokens if token != 5
+        )  # a control token, which is not told
         chunk = Chunk(new.decode(errors="replace"), n_tokens=2, finish_reason="length")
         return [Accepted("demo", 1), chunk, Finished(Usage(1, 2), Timings(), tokens)]
 

@@ -134,7 +134,7 @@ class Session:
 
     def _step(self, frame: GenerateFrame) -> None:
         request = self._request(frame)
-        part, n_shown, reason, finished = Part(), 0, None, None
+        part, told, reason, finished = Part(), "", None, None
         with self._follow(self._pipeline.generate(request)) as events:
             for event in events:
                 if isinstance(event, Chunk):
@@ -142,15 +142,18 @@ class Session:
                     reason = event.finish_reason
                     if not reason and part.text and part.n_tokens >= frame.tokens_a_frame:
                         self._show(part, stop=False)
-                        part, n_shown = Part(), n_shown + len(part.text)
+                        part, told = Part(), told + part.text
                 elif isinstance(event, Finished):
                     finished = event
         finished = _whole(finished)
         self._tokens = finished.tokens or self._tokens
-        self._owed = frame.missing_end(part.text) if reason == "stop" else ""
+        n_old, self._owed = finished.usage.prompt_tokens, ""
+        if reason == "stop":
+            told_of_token = self._take_back(n_old, told + part.text) if frame.stops else ""
+            self._owed = told_of_token + frame.missing_end(part.text)
         cut = reason == "length"
         if cut and part.text.endswith(HALF_CHARACTER):
-            self._complete(part, request, finished.usage.prompt_tokens, n_shown)
+            self._complete(part, request, n_old)
         full = cut and not frame.satisfied(finished.usage.completion_tokens, len(self._tokens))
         self._show(part, stop=not full)
         if full:
@@ -172,26 +175,47 @@ class Session:
         request.each_token = bool(frame.stops)
         return request
 
-    def _complete(self, part: Part, request: GenerationRequest, n_old: int, n_shown: int) -> None:
+    def _take_back(self, n_old: int, told: str) -> str:
+        """Forgets the last token where a stop sequence ended within it; returns what was told of that token.
+
+        The step began after ``n_old`` tokens, and ``told`` is all its text.
+        """
+        n_kept = len(self._tokens)
+        spelt = self._text(self._tokens[n_old:])
+        if not spelt.startswith(told):  # control tokens are not told
+            return ""
+        # The characters of a token may have begun in the one before.
+        while not told.startswith(spelt):
+            n_kept -= 1
+            spelt = self._text(self._tokens[n_old:n_kept])
+        self._tokens = self._tokens[:n_kept]
+        return told[len(spelt) :]
+
+    def _complete(self, part: Part, request: GenerationRequest, n_old: int) -> None:
         """Generates on until the last character is whole; where there is no room for that, it is left out.
 
-        The step began after ``n_old`` tokens, and ``n_shown`` characters of it have been told.
+        The step began after ``n_old`` tokens.
         """
         one = replace(request.sampling, max_tokens=1, max_length=self._max_length)
         n_first = len(self._tokens)
+        whole = part.text.rstrip(HALF_CHARACTER)
+        # Spelt out, the tokens before have control tokens, which were not told.
+        n_before = len(self._text(self._tokens[n_old:])) - (len(part.text) - len(whole))
         for _ in range(MOST_COMPLETING_TOKENS):
             if len(self._tokens) >= self._max_length:
                 break
             further = replace(request, inputs="", prefix_tokens=self._tokens, sampling=one)
             self._tokens = self._finish(self._pipeline.generate(further))[1].tokens or self._tokens
-            part.text = self._text(self._tokens[n_old:])[n_shown:]
+            part.text = whole + self._text(self._tokens[n_old:])[n_before:]
             if not part.text.endswith(HALF_CHARACTER):
                 break
         part.text = part.text.rstrip(HALF_CHARACTER)
         part.n_tokens += len(self._tokens) - n_first
 
     def _text(self, tokens: list[int]) -> str:
-        """What tokens spell."""
+        """What tokens spell, control tokens included."""
+        if not tokens:
+            return ""
         question = GenerationRequest("", self._model, prefix_tokens=tokens, want_prompt=True)
         accepted, _ = self._finish(self._pipeline.count(question))
         return (accepted.prompt if accepted else None) or ""
