@@ -6,6 +6,7 @@ least length of an answer alone, so the prompt is counted first.
 
 from __future__ import annotations
 
+import contextvars
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -37,6 +38,8 @@ class AtLeast:
         self._min_length = min_length
         self._lock = threading.Lock()
         self._cancelled = False
+        # Flask's own, which has ended when a slow count has: the request's headers have a say in what is generated.
+        self._context = contextvars.copy_context()
         self._stage = pipeline.count(request)
 
     def __iter__(self) -> Iterator[Event]:
@@ -54,7 +57,7 @@ class AtLeast:
         with self._lock:
             if self._cancelled:
                 raise Cancelled("the request was cancelled")
-            self._stage = self._pipeline.generate(request)
+            self._stage = self._context.run(self._pipeline.generate, request)
             return self._stage
 
     def cancel(self) -> None:
