@@ -75,6 +75,24 @@ def test_a_wrong_argument_is_raised_with_its_sentence(module: ModuleType, model:
     assert caught.value.status == 400
 
 
+def test_what_is_no_number_is_refused_as_any_wrong_argument(module: ModuleType, model: Any) -> None:
+    with pytest.raises(module.PredictError, match="temperature: NaN") as caught:
+        model.predict({**QUESTION, "temperature": float("nan")})
+    assert caught.value.status == 400
+
+
+def test_a_proxy_and_a_login_of_the_container_are_not_asked(
+    model: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "netrc").write_text("default login somebody password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    assert "".join(model.predict(QUESTION)) == PARIS
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    assert "".join(model.predict(QUESTION)) == PARIS
+
+
 def test_a_truss_server_gets_the_exception_that_it_passes_on(
     model: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
