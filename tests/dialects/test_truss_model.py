@@ -15,6 +15,7 @@ import yaml
 
 from api_host.errors import GenerationFailed
 from api_host.generation import Accepted, Chunk
+from api_host_client.errors import ModelError
 from tests.fakes.pipeline import FakePipeline
 from tests.web.site import ENDLESS, TOKEN, Site, until
 
@@ -144,6 +145,24 @@ def test_load_and_stop_leave_nothing_behind(
     """In the folder of a Truss server, whose config.yaml is Truss's own."""
     monkeypatch.chdir(FOLDER)
     made = module.Model(config=config)
+    made.load()
+    assert "".join(made.predict(QUESTION)) == PARIS
+    made.stop()
+
+
+def test_a_load_that_fails_or_is_repeated_leaves_one_host_at_most(
+    module: ModuleType, config: dict[str, Any], leaves_nothing: Callable[[], None]
+) -> None:
+    settings = config["model_metadata"]["api_host"]
+    made = module.Model(config={"model_metadata": {"api_host": {**settings, "model": "missing.gguf"}}})
+    for _ in range(2):
+        with pytest.raises(ModelError):
+            made.load()
+    leaves_nothing()
+    with pytest.raises(module.PredictError, match="not loaded yet"):
+        made.predict(QUESTION)
+    made = module.Model(config=config)
+    made.load()
     made.load()
     assert "".join(made.predict(QUESTION)) == PARIS
     made.stop()

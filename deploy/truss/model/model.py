@@ -49,21 +49,30 @@ class Model:
     def load(self) -> None:
         """Starts the host, without a tunnel, and returns when its model is downloaded and loaded.
 
+        A host that is there already ends first, and one whose model cannot be had ends too: a server may try again.
+
         Raises:
-            api_host_client.ModelError: the model cannot be had; the type and the sentence say why.
+            api_host_client.errors.ModelError: the model cannot be had; the type and the sentence say why.
         """
+        self.stop()
         # The config.yaml in a Truss server's folder is Truss's own.
         defaults = {"tunnel": False, "port": 0, "config_file": ""}
         self._host = ApiHost(**{**defaults, **self._settings}).start()
         model = self._host.config.model
-        if model is not None:
+        if model is None:
+            return
+        try:
             with self._host.client() as client:
                 client.load(model, progress=False)
+        except BaseException:
+            self.stop()
+            raise
 
     def stop(self) -> None:
         """Ends the host and its model; a server that only ends its process need not call it."""
-        if self._host is not None:
-            self._host.stop()
+        host, self._host = self._host, None
+        if host is not None:
+            host.stop()
 
     def predict(self, request: dict[str, Any]) -> Iterator[str] | dict[str, Any]:
         """Answers one request, the body of ``POST /predict``.
