@@ -266,8 +266,9 @@ class ApiHost:
                 number = signals.wait()
                 self._announcement.say("Stopping")
             finally:
-                self.stop()
                 self._wakers.discard(signals.wake)
+                if not signals.woken:  # else another thread has stopped it, and may have started it again
+                    self.stop()
         if number == signal.SIGTERM and callable(signal.getsignal(number)):
             signal.raise_signal(number)
 

@@ -19,10 +19,12 @@ _WOKEN = 0
 class SignalWatch:
     """Catches the two signals while it is entered, in the main thread; elsewhere it can only be woken.
 
-    A second signal, from somebody who does not want to wait, raises KeyboardInterrupt.
+    A second signal, from somebody who does not want to wait, raises KeyboardInterrupt. ``woken`` is whether ``wake``
+    has ended the waiting.
     """
 
     def __init__(self) -> None:
+        self.woken = False
         self._n_seen = 0
         self._before: dict[signal.Signals, Any] = {}
 
@@ -54,6 +56,7 @@ class SignalWatch:
         while True:
             (number,) = self._read.recv(1)
             if number == _WOKEN or number in CAUGHT:
+                self.woken = number == _WOKEN
                 return int(number)
 
     def wake(self) -> None:

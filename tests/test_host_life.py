@@ -153,6 +153,21 @@ def test_each_run_of_a_host_returns_when_it_is_stopped(tmp_path: Path) -> None:
         assert not any(serving.is_alive() for serving in runs)
 
 
+def test_a_host_that_is_started_again_at_once_outlives_the_run_before(tmp_path: Path) -> None:
+    host = ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False)
+    serving = threading.Thread(target=host.run)
+    serving.start()
+    assert within(5, lambda: host.running)
+    with host._lock:  # run finds the host started again, as it may without this
+        host.stop()
+        host.start()
+        serving.join(0.2)
+    serving.join(5)
+    assert not serving.is_alive()
+    assert host.running
+    host.stop()
+
+
 class Serving:
     """``ApiHost(...).run()`` in a process of its own, up and with its model loaded."""
 
