@@ -186,13 +186,12 @@ class ApiHost:
         if in_notebook():
             self._take_over()
         with self._lock:
+            self._announcement.begin()
             if self._running is None:
-                self._announcement.begin()
                 with contextlib.ExitStack() as parts:
                     self._start(parts)
                     self._running = parts.pop_all()
             else:
-                self._announcement.begin()
                 self._announcement.local(self.local_url, is_all=self._public_url is None)
                 if self._public_url is not None:
                     self._announcement.public(self._public_url)
