@@ -84,7 +84,7 @@ class Generation:
             lease.release()
 
     def cancel(self) -> None:
-        """Ends the request at whatever stage it is; iteration then raises Cancelled. Safe from any thread."""
+        """Ends the request at whatever stage it is; iteration then raises Cancelled. Safe from any thread, at once."""
         with self._lock:
             self._cancelled = True
             stage = self._cancel_stage
@@ -140,7 +140,8 @@ class Generation:
         answer = self._ask(lease.loaded, request)
         finished = False
         try:
-            self._enter(answer.cancel)
+            # The worker is told below: one that hangs must not hold up whoever cancels, which watches all clients.
+            self._enter(answer.interrupt)
             for event in self._events(answer, lease):
                 finished = isinstance(event, Finished)
                 yield event

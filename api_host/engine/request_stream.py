@@ -42,8 +42,15 @@ class RequestStream:
         return event
 
     def cancel(self) -> None:
-        """Ends the request, from any thread and at any time; ``get`` then raises Cancelled."""
+        """Ends the request, from any thread and at any time; ``get`` then raises Cancelled.
+
+        It may have to wait for a worker that is slow to read what is sent to it.
+        """
         self._cancel()
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Has ``get`` raise Cancelled, from any thread; returns at once, and leaves ``cancel`` to whoever reads."""
         self.put(Cancelled("the request was cancelled"))
 
     def put(self, event: WorkerEvent | ApiHostError) -> None:

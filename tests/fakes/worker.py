@@ -52,6 +52,9 @@ class FakeStream:
 
     def cancel(self) -> None:
         self.cancelled = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
         self.say(Cancelled("the request was cancelled"))
 
 

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import signal
 import socket
 import threading
 import time
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from api_host.config import HostConfig
+from api_host.engine.messages import Load
+from api_host.engine.process import Worker
 from api_host.generation import Accepted, Waiting
+from api_host.models.demo import DEMO_MODEL_PATH
+from api_host.models.pool.pool import ModelPool
+from api_host.pipeline import Pipeline
 from api_host.web.disconnect import DisconnectWatch
+from tests.fakes.house import A, B
 from tests.fakes.pipeline import FakePipeline, answer
+from tests.fakes.worker import FakeSource
 from tests.web.site import ENDLESS, Site, read_all, until
 
 
@@ -184,3 +197,34 @@ def test_watching_burns_no_processor_time(watch: DisconnectWatch, farewell: bool
     assert time.process_time() - before < 0.1
     ours.close()
     theirs.close()
+
+
+def test_a_worker_that_hangs_holds_up_its_own_requests_alone(tmp_path: Path) -> None:
+    for name in (A, B):
+        shutil.copy(DEMO_MODEL_PATH, tmp_path / name.replace("/", "_"))
+    workers: list[Worker] = []
+
+    def start(load: Load, **told: Any) -> Worker:
+        workers.append(Worker.start(msgspec.structs.replace(load, n_threads=1), **told))
+        return workers[-1]
+
+    pool = ModelPool(HostConfig.from_arguments(ctx_length=1024), FakeSource(tmp_path), start)
+    site = Site(Pipeline(pool, A))  # type: ignore[arg-type]
+    few, many = {"max_tokens": 1}, {"max_tokens": 900, "min_tokens": 900}
+    try:
+        for name in (A, B):
+            assert site.post({"inputs": "Hi", "model": name, "parameters": few}).status_code == 200
+        leaving = site.raw({"inputs": "Hi", "model": A, "stream": True, "parameters": many})
+        assert leaving.recv(1)
+        os.kill(workers[0].pid, signal.SIGSTOP)
+        # More than the worker's socket takes: whoever sends to it next has to wait.
+        staying = site.raw({"inputs": "x" * 5_000_000, "model": A})
+        assert until(workers[0]._sending.locked)
+        leaving.close()
+        time.sleep(0.3)
+        assert site.post({"inputs": "Hi", "model": B, "parameters": few}).status_code == 200
+        staying.close()
+    finally:
+        os.kill(workers[0].pid, signal.SIGCONT)
+        site.close()
+        pool.stop()

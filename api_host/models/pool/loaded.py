@@ -25,6 +25,8 @@ class Answer(Protocol):
 
     def cancel(self) -> None: ...
 
+    def interrupt(self) -> None: ...
+
 
 class RunningWorker(Protocol):
     """What the house asks of a worker, as engine/process.py's Worker has it."""
