@@ -10,11 +10,13 @@ from typing import Any
 
 import pydantic_core
 from flask import Request
+from werkzeug.exceptions import ClientDisconnected
 
 from api_host.errors import ApiHostError, InvalidRequest
 from api_host.web.current import this_request
 from api_host.web.failures import body_too_large
 
+_CUT = "the body did not arrive whole; send the request again"
 # A JSON body is accepted under these too: curl and older clients send JSON under a type of their own choosing.
 _LENIENT_TYPES = ("", "text/plain", "application/x-www-form-urlencoded", "application/octet-stream")
 
@@ -49,8 +51,11 @@ def read_body(request: Request) -> bytes:
         raise body_too_large()
     try:
         body = request.get_data(cache=True)
-    except (OSError, ValueError) as failure:
-        raise BodyCut("the body did not arrive whole; send the request again") from failure
+    except (OSError, ValueError, ClientDisconnected) as failure:
+        raise BodyCut(_CUT) from failure
+    if len(body) < (request.content_length or 0):
+        # Werkzeug leaves it to the server to say so, which gives what has come.
+        raise BodyCut(_CUT)
     if request.content_length is None and limit is not None and len(body) >= limit:
         # Of a chunked body Werkzeug reads up to the limit, and says nothing of the rest.
         raise body_too_large()

@@ -215,7 +215,8 @@ def test_a_client_that_stalls_in_its_body_is_cut(site: Site, monkeypatch: pytest
     head = f"POST /api HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\nContent-Length: 50\r\n\r\n"
     sock.sendall(head.encode() + b"{")
     start = time.monotonic()
-    assert b"400" in read_all(sock).split(b"\r\n")[0]
+    data = read_all(sock)
+    assert data.startswith(b"HTTP/1.1 400") and b'"body_cut"' in data
     assert time.monotonic() - start < 1.5
     sock.close()
 
@@ -250,7 +251,7 @@ def test_a_broken_chunked_body_is_refused(site: Site, chunks: bytes) -> None:
     sock.shutdown(socket.SHUT_WR)
     data = read_all(sock)
     sock.close()
-    assert data.startswith(b"HTTP/1.1 400"), data
+    assert data.startswith(b"HTTP/1.1 400") and b'"body_cut"' in data, data
     assert data.count(b"HTTP/1.1") == 1
 
 
