@@ -27,7 +27,7 @@ GONE_AFTER_S = 10.0
 
 
 class Client:
-    """Talks to one API Host. Threads may share it: each has a connection of its own.
+    """Talks to one API Host. Threads and forked processes may share it: each has a connection of its own.
 
     Args:
         url: what the host prints, with or without a trailing slash or ``/api``.

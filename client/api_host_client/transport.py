@@ -1,12 +1,13 @@
-"""Carries JSON to the host and answers back, over one ``requests.Session`` for each thread.
+"""Carries JSON to the host and answers back, over one ``requests.Session`` for each thread of each process.
 
-Knows paths and bodies, not what they mean. A session is never shared between threads; a stream may be read in
+Knows paths and bodies, not what they mean. A session is never shared between them; a stream may be read in
 another thread than the one that opened it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import threading
 import weakref
 from typing import Any
@@ -133,12 +134,13 @@ class Transport:
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
+        # A forked child has its parent's connections, on which the two would take each other's answers.
+        if session is None or self._local.process != os.getpid():
             session = requests.Session()
             session.headers["User-Agent"] = USER_AGENT
             session.auth = self.token
             session.trust_env = not self.address.is_loopback
-            self._local.session = session
+            self._local.session, self._local.process = session, os.getpid()
             with self._lock:
                 self._sessions.add(session)
         return session
