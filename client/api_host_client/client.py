@@ -5,6 +5,7 @@ Knows what the host's routes mean; how bytes travel is ``transport``'s, what is 
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -39,7 +40,7 @@ class Client:
             time to come back within 30 s. Once an answer has begun, nothing is repeated.
 
     Raises:
-        BadArgument: a URL or a token that cannot be one.
+        BadArgument: a URL, a token or a timeout that cannot be one.
     """
 
     def __init__(
@@ -51,7 +52,11 @@ class Client:
         model: str | None = None,
         retries: int = 2,
     ) -> None:
-        pair = timeout if isinstance(timeout, tuple) else (min(CONNECT_TIMEOUT_S, timeout), timeout)
+        pair = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+        if len(pair) != 2 or not all(isinstance(each, int | float) and 0 < each < math.inf for each in pair):
+            raise BadArgument("timeout: expected seconds above 0, or a pair of them")
+        if not isinstance(timeout, tuple):
+            pair = (min(CONNECT_TIMEOUT_S, timeout), timeout)
         self._transport = Transport(Address(url), Token(token), timeout=pair, retries=retries)
         self.model = model
 

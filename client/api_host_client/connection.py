@@ -14,6 +14,8 @@ from api_host_client.errors import ConnectionFailed, ConnectionRefused, HostNotF
 
 _UNSENT = frozenset({errno.ECONNREFUSED, errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN})
 _MOST_LINKS = 20
+# Of urllib3 where a chunk's size is below zero or beyond all memory; requests lets them pass.
+IMPOSSIBLE_CHUNKS = (ValueError, OverflowError, MemoryError)
 
 
 def connection_failed(error: requests.RequestException, host: str) -> ConnectionFailed:

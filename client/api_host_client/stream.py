@@ -16,7 +16,7 @@ from typing import Any
 
 import requests
 
-from api_host_client.connection import is_timeout
+from api_host_client.connection import IMPOSSIBLE_CHUNKS, is_timeout
 from api_host_client.errors import StreamCut
 from api_host_client.reply import Scrub, host_error
 from api_host_client.sse import EventDecoder, ServerEvent
@@ -124,6 +124,8 @@ class Stream:
                 raise StreamCut(_CUT, texts=self.texts) from None
             except requests.RequestException as error:
                 raise StreamCut(_SILENT if is_timeout(error) else _CUT, texts=self.texts) from None
+            except IMPOSSIBLE_CHUNKS:
+                raise self._broken() from None
             self._events.extend(self._decoder.feed(received))
         return self._events.popleft()
 
@@ -184,7 +186,7 @@ class Stream:
         """
         sock = self._socket()
         if sock is not None:
-            with suppress(requests.RequestException, OSError):
+            with suppress(requests.RequestException, OSError, *IMPOSSIBLE_CHUNKS):
                 sock.settimeout(_DRAIN_S)
                 for _ in zip(range(_DRAIN_PIECES), self._pieces, strict=False):
                     pass

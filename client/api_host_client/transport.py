@@ -15,7 +15,7 @@ from typing import Any
 import requests
 
 from api_host_client.access import Address, Token
-from api_host_client.connection import connection_failed, is_timeout
+from api_host_client.connection import IMPOSSIBLE_CHUNKS, connection_failed, is_timeout
 from api_host_client.errors import ClientError, ConnectionFailed, NotAnAnswer
 from api_host_client.reply import Reply, error_of, read_object
 from api_host_client.retry import pause_before_retry
@@ -110,8 +110,8 @@ class Transport:
             )
         except requests.RequestException as error:
             raise connection_failed(error, self.address.host) from None
-        except UnicodeDecodeError:
-            raise NotAnAnswer("the answer redirects to no text: is this the URL of an API Host?") from None
+        except ValueError:
+            raise NotAnAnswer("the answer redirects to no address: is this the URL of an API Host?") from None
         if 200 <= response.status_code < 300:
             return response
         raise error_of(self._read(response), self.token.scrub)
@@ -129,6 +129,8 @@ class Transport:
         except requests.RequestException as error:
             if is_timeout(error):
                 raise connection_failed(error, self.address.host) from None
+            complete = False
+        except IMPOSSIBLE_CHUNKS:
             complete = False
         return Reply(response.status_code, response.headers, b"".join(parts), complete)
 

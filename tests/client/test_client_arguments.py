@@ -140,3 +140,9 @@ def test_an_address_that_is_none_is_an_error_of_this_package(url: Any) -> None:
 )
 def test_an_address_in_any_spelling_is_one(url: str) -> None:
     assert Client(url).url.endswith(url.removesuffix("/").removesuffix("/api"))
+
+
+@pytest.mark.parametrize("timeout", [0, -1.0, NAN, float("inf"), None, "5", (1.0, 0), (1.0,)])
+def test_a_timeout_that_is_none_is_an_error_of_this_package(timeout: Any) -> None:
+    with pytest.raises(BadArgument, match="timeout:"):
+        Client("http://127.0.0.1:5000", timeout=timeout)

@@ -141,8 +141,9 @@ def test_a_redirect_is_not_followed_and_its_query_not_shown(edge: Edge, client: 
     assert "secret" not in str(caught.value)
 
 
-def test_a_redirect_to_what_is_no_text_is_no_answer(edge: Edge, client: Client) -> None:
-    edge.answers(raw(b"HTTP/1.1 302 Found\r\nLocation: \xff\r\nContent-Length: 0\r\n\r\n"))
+@pytest.mark.parametrize("place", [b"\xff", b"http://["])
+def test_a_redirect_to_what_is_no_address_is_no_answer(edge: Edge, client: Client, place: bytes) -> None:
+    edge.answers(raw(b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % place))
     with pytest.raises(NotAnAnswer, match="is this the URL of an API Host"):
         client.chat("Hello")
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from api_host_client import Chunk, Client, Stream, StreamCut, Waiting
-from api_host_client.errors import EmptyAnswer, NotAnAnswer, QueueFull, WorkerDied
+from api_host_client.errors import AnswerCut, EmptyAnswer, NotAnAnswer, QueueFull, WorkerDied
 from tests.fakes.edge import DONE, Edge, UntilGone, chunked, event, events, json_reply, raw, text, whole
 
 
@@ -206,3 +206,16 @@ def test_an_edge_that_holds_the_connection_after_the_end_is_not_waited_for(
     assert client.stream_chat("Hello").answer().text == "a"
     assert time.monotonic() - started < 2
     assert edge.gone.wait(2)
+
+
+@pytest.mark.parametrize("size", [b"-53", b"7fffffffffffffff", b"f" * 20])
+def test_a_chunk_of_an_impossible_size_is_a_cut(edge: Edge, client: Client, size: bytes) -> None:
+    for kind in (b"text/event-stream", b"application/json"):
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: %b\r\n\r\n" % kind
+        first = text("so far")
+        edge.answers(raw(head, b"%x\r\n%b\r\n" % (len(first), first), size + b"\r\n" + DONE))
+    with pytest.raises(StreamCut) as caught:
+        client.stream_chat("Hello").answer()
+    assert caught.value.text == "so far"
+    with pytest.raises(AnswerCut):
+        client.chat("Hello")
