@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sys
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -43,3 +46,36 @@ def test_an_error_is_told_as_sendall_tells_it(end: int):
     pair[1 - end].close()
     with pair[end], pytest.raises(OSError):
         send_all(pair[0], b"abc")
+
+
+@pytest.fixture
+def restless() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("restless")
+def test_what_is_for_a_closed_socket_reaches_none_that_has_its_number_now():
+    def send_on(sock: socket.socket, begun: threading.Event) -> None:
+        begun.set()
+        with contextlib.suppress(OSError):
+            for _ in range(50):
+                send_all(sock, b"not for others")
+
+    for _ in range(2000):
+        ours, theirs = socket.socketpair()
+        begun = threading.Event()
+        sender = threading.Thread(target=send_on, args=(ours, begun))
+        sender.start()
+        begun.wait()
+        ours.close()
+        others = socket.socketpair()
+        sender.join()
+        for other in others:
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.recv(1)
+        for sock in (theirs, *others):
+            sock.close()
