@@ -130,6 +130,9 @@ class Request(cheroot_server.HTTPRequest):
         if lengths and (self.chunked_read or len(lengths) > 1 or not all(map(bytes.isdigit, lengths))):
             self.simple_response("400 Bad Request", "Malformed Content-Length Header.")
             return False
+        # cheroot knows it only in small letters and alone.
+        if b"close" in self.inheaders.get(b"Connection", b"").lower():
+            self.close_connection = True
         return True
 
     def respond(self) -> None:

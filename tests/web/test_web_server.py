@@ -266,6 +266,13 @@ def test_an_old_client_gets_its_stream_without_chunked_framing(site: Site) -> No
     assert data.endswith(b"\n\n")
 
 
+@pytest.mark.parametrize("options", ["close", "Close", "keep-alive, CLOSE"])
+def test_a_client_that_asks_for_the_end_of_its_connection_gets_it(site: Site, options: str) -> None:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=2) as sock:
+        sock.sendall(f"GET /health HTTP/1.1\r\nHost: x\r\nConnection: {options}\r\n\r\n".encode())
+        assert b"\r\nConnection: close\r\n" in read_all(sock)
+
+
 def test_a_refusal_reaches_a_client_that_sends_all_before_it_reads(site: Site) -> None:
     with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sock:
         size = 40_000_000
