@@ -39,6 +39,13 @@ def client(demo_host: ApiHost) -> Iterator[ollama.Client]:
     client.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _loaded(demo_host: ApiHost) -> None:
+    """What a test leaves is told from the host's own worker, which is there by then."""
+    with demo_host.client() as client:
+        client.load("demo")
+
+
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoopbackHub]:
     with LoopbackHub() as hub:
