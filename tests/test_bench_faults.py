@@ -156,7 +156,9 @@ def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     for name in ("llama-server", "llama-bench", "llama-batched-bench"):
         (folder / "bin" / name).touch(0o755)
     (folder / "demo.gguf").symlink_to(DEMO_MODEL_PATH)
-    command = [sys.executable, "-m", "bench", "--quick", "--servers", "api-host", "--cache", "cache"]
+    # Tests that run under nohup would hand on that they do not hear the end of their terminal.
+    command = ["env", "--default-signal=HUP", sys.executable, "-m", "bench"]
+    command += ["--quick", "--servers", "api-host", "--cache", "cache"]
     command += ["--llama-bin", "bin", "--llama-source", "source", "--demo-model", "demo.gguf", *arguments]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
     pipe = subprocess.PIPE
