@@ -14,7 +14,7 @@ from api_host.errors import ApiHostError
 from api_host.facts import Facts
 from api_host.notebook.card import Card
 from api_host.notebook.kernel import in_notebook
-from api_host.notebook.reveal import sign_in_link
+from api_host.notebook.reveal import token_text
 from api_host.notebook.snippets import client_snippet
 
 _OPEN = "WARNING: this host asks for no access token: whoever has its URL can use it"
@@ -74,11 +74,7 @@ class Announcement:
     def show_token(self, url: str, seconds: float) -> None:
         """The token and a link that signs in at ``url``, because somebody asks, though all else be kept quiet; a card
         takes them back in time."""
-        if self._token is None:
-            print(_OPEN, flush=True)
-        else:
-            link = sign_in_link(url, self._token)
-            print(f"Access token: {self._token}\nSigned in with one click: {link}", flush=True)
+        print(_OPEN if self._token is None else token_text(url, self._token), flush=True)
 
     def say(self, line: str) -> None:
         """One line that matters now, and is not kept."""

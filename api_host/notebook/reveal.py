@@ -37,4 +37,4 @@ def token_html(url: str, token: str, seconds: float) -> str:
 
 def token_text(url: str, token: str) -> str:
     """The same as lines."""
-    return f"Access token: {token}\nSigned in: {sign_in_link(url, token)}"
+    return f"Access token: {token}\nSigned in with one click: {sign_in_link(url, token)}"

@@ -12,6 +12,7 @@ import pydantic_core
 from flask import Request
 from werkzeug.exceptions import ClientDisconnected
 
+from api_host.config import MAX_BODY_BYTES
 from api_host.errors import ApiHostError, InvalidRequest
 from api_host.web.current import this_request
 from api_host.web.failures import body_too_large
@@ -37,7 +38,7 @@ def read_body(request: Request) -> bytes:
     """The whole body, kept for whoever asks again; without the byte order mark that Windows' editors put before it.
 
     Raises:
-        BodyTooLarge: above the application's MAX_CONTENT_LENGTH, chunked bodies included.
+        BodyTooLarge: above MAX_BODY_BYTES, chunked bodies included.
         UnsupportedMediaType: the body is compressed.
         BodyCut: it ended early.
     """
@@ -46,8 +47,7 @@ def read_body(request: Request) -> bytes:
         raise UnsupportedMediaType(
             f"Content-Encoding: {encoding[:40]!r} is not accepted; send it uncompressed"
         )
-    limit = request.max_content_length
-    if limit is not None and (request.content_length or 0) > limit:
+    if (request.content_length or 0) > MAX_BODY_BYTES:
         raise body_too_large()
     try:
         body = request.get_data(cache=True)
@@ -56,7 +56,7 @@ def read_body(request: Request) -> bytes:
     if len(body) < (request.content_length or 0):
         # Werkzeug leaves it to the server to say so, which gives what has come.
         raise BodyCut(_CUT)
-    if request.content_length is None and limit is not None and len(body) >= limit:
+    if request.content_length is None and len(body) >= MAX_BODY_BYTES:
         # Of a chunked body Werkzeug reads up to the limit, and says nothing of the rest.
         raise body_too_large()
     return body.removeprefix(codecs.BOM_UTF8)

@@ -240,7 +240,7 @@ class _Pool(threadpool.ThreadPool):
 class _Gateway(wsgi.Gateway_10):
     """Calls the application with the client's socket at hand.
 
-    What PEP 3333 asks for is made as cheroot makes it, in a fifth of the calls.
+    What PEP 3333 asks for is made as cheroot makes it, in fewer calls.
     """
 
     def get_environ(self) -> Any:

@@ -33,6 +33,15 @@ def chat(terminal: Begin) -> Callable[..., Terminal]:
     return begin
 
 
+def hold(shown: Terminal, *lines: tuple[str, str]) -> None:
+    """A conversation to its end: a line is typed when the one before has been answered with what stands beside it."""
+    for line, told in lines:
+        shown.type(f"{line}\n")
+        shown.until(told, PROMPT)
+    shown.type(CTRL_D)
+    assert shown.to_the_end() == 0
+
+
 @pytest.mark.parametrize(("last", "code"), [(CTRL_D, 0), ("/quit\n", 0), (CTRL_C, exits.INTERRUPTED)])
 def test_it_prompts_answers_and_ends(chat: Begin, last: str, code: int) -> None:
     shown = chat()
@@ -142,7 +151,8 @@ def test_tab_completes_commands_parameters_models_and_files(chat: Begin, tmp_pat
 
 def test_a_conversation_is_saved_and_gone_on_with(chat: Begin, tmp_path: Path) -> None:
     shown = chat()
-    for line, told in [
+    hold(
+        shown,
         (QUESTION, "Paris"),
         ("/save first.json", "Saved to first.json."),
         ("/save first.md", "Saved to first.md."),
@@ -152,11 +162,7 @@ def test_a_conversation_is_saved_and_gone_on_with(chat: Begin, tmp_path: Path) -
         ("/retry", "Rome"),
         ("/save first.json", "Saved"),
         ("/fly", "is no command"),
-    ]:
-        shown.type(f"{line}\n")
-        shown.until(told, PROMPT)
-    shown.type(CTRL_D)
-    assert shown.to_the_end() == 0
+    )
     kept = json.loads((tmp_path / "first.json").read_text())
     assert [turn["content"] for turn in kept["messages"]][0::2] == [QUESTION, "And of Italy?"]
     assert kept["parameters"] == {"temperature": 0.0}
@@ -171,7 +177,8 @@ def test_a_file_that_cannot_be_used_costs_no_conversation(chat: Begin, tmp_path:
     for name, parameters in [("odd", {"system": "a name of the client's"}), ("hot", {"temperature": "hot"})]:
         (tmp_path / f"{name}.json").write_text(json.dumps({"messages": [], "parameters": parameters}))
     shown = chat()
-    for line, told in [
+    hold(
+        shown,
         (QUESTION, "Paris"),
         (f"/save {'n' * 300}", "cannot be written: File name too long"),
         ("/save ~nobody-of-that-name/first.json", "nobody here has such a home"),
@@ -182,17 +189,14 @@ def test_a_file_that_cannot_be_used_costs_no_conversation(chat: Begin, tmp_path:
         ("/load hot.json", '"parameters": temperature: '),
         ("And of Italy?", "Rome"),
         ("/save kept.json", "Saved to kept.json."),
-    ]:
-        shown.type(f"{line}\n")
-        shown.until(told, PROMPT)
-    shown.type(CTRL_D)
-    assert shown.to_the_end() == 0
+    )
     assert len(json.loads((tmp_path / "kept.json").read_text())["messages"]) == 4
 
 
 def test_a_retry_takes_back_no_earlier_turn_of_the_same_words(chat: Begin, tmp_path: Path) -> None:
     shown = chat()
-    for line, told in [
+    hold(
+        shown,
         (QUESTION, "Paris"),
         ("/set grammar root ::= (", "grammar = "),
         (QUESTION, "Error: "),
@@ -200,11 +204,7 @@ def test_a_retry_takes_back_no_earlier_turn_of_the_same_words(chat: Begin, tmp_p
         ("/retry", "tokens per second"),
         ("/retry", "tokens per second"),
         ("/save kept.json", "Saved to kept.json."),
-    ]:
-        shown.type(f"{line}\n")
-        shown.until(told, PROMPT)
-    shown.type(CTRL_D)
-    assert shown.to_the_end() == 0
+    )
     kept = json.loads((tmp_path / "kept.json").read_text())["messages"]
     assert [turn["content"] for turn in kept[0::2]] == [QUESTION, QUESTION]
 

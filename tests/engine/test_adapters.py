@@ -64,12 +64,6 @@ def test_an_adapter_gives_what_its_merged_weights_give(folder: Path, scale: floa
     assert distance(adapted, logits(folder / "base.gguf")) > 0.2
 
 
-def test_an_adapter_that_is_named_twice_counts_with_both_scales(folder: Path):
-    adapter = str(folder / "a.gguf")
-    twice = logits(folder / "base.gguf", ((adapter, 0.25), (adapter, 0.75)))
-    assert distance(twice, logits(folder / "base.gguf", ((adapter, 1.0),))) < ROUNDING
-
-
 @pytest.fixture(scope="module")
 def worker(folder: Path) -> Iterator[Worker]:
     worker = Worker.start(Load(str(folder / "base.gguf"), n_ctx=512, n_slots=4, n_threads=1))

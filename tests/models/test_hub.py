@@ -62,6 +62,9 @@ def test_of_a_local_file_in_parts_the_one_that_is_missing_is_named(hub: Hub) -> 
         ModelFileNotFound, match=r"other-00001-of-00003\.gguf is not below the host's models_dir; see"
     ):
         hub.fetch(parse_reference("other-00001-of-00003.gguf"), lambda progress: None)
+    # A file that has come in this moment.
+    (hub.cache.models_dir / "whole.gguf").write_bytes(DATA)
+    assert "whole.gguf is not below" in hub._no_such_local_file(parse_reference("whole.gguf")).message
 
 
 def test_a_file_is_fetched_with_progress_and_the_second_fetch_asks_nobody(

@@ -49,13 +49,9 @@ class LlamaAdapters:
 
     def use(self, context: object, adapters: Adapters) -> None:
         """The next decodes of ``context`` are made with these loaded adapters, and no others."""
-        # Of one that comes twice llama.cpp would take the first scale alone.
-        total: dict[str, float] = {}
-        for path, scale in adapters:
-            total[path] = total.get(path, 0.0) + scale
-        pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(total))(
-            *(self._loaded[path] for path in total)
+        pointers = (llama_cpp.llama_adapter_lora_p_ctypes * len(adapters))(
+            *(self._loaded[path] for path, _ in adapters)
         )
-        scales = (ctypes.c_float * len(total))(*total.values())
-        code = llama_cpp.llama_set_adapters_lora(context, pointers, len(total), scales)
+        scales = (ctypes.c_float * len(adapters))(*(scale for _, scale in adapters))
+        code = llama_cpp.llama_set_adapters_lora(context, pointers, len(adapters), scales)
         assert code == 0, f"llama_set_adapters_lora answered {code}"

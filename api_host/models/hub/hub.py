@@ -104,7 +104,7 @@ class Hub:
         available = models_among(local)
         parts = split_parts(ref.name)
         missing = [part for part in parts if part not in local]
-        if len(missing) < len(parts):
+        if 0 < len(missing) < len(parts):
             return ModelFileNotFound(
                 f"{ref.name} has {len(parts)} parts, and {missing[0]} is not below the host's models_dir; put it "
                 "beside the others",
