@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from api_host.host import ApiHost
 from tests.fakes.house import House
 from tests.fakes.pool_ground import Ground
+from tests.fakes.processes import below
 
 SETTLE_S = 3.0
 
@@ -58,23 +58,17 @@ def pool_ground(tmp_path: Path) -> Iterator[Ground]:
 @pytest.fixture
 def leaves_nothing() -> Iterator[Callable[[], None]]:
     """Fails when processes or threads are left that were not there before; call it to check earlier."""
-    children, threads = _children(), set(threading.enumerate())
+    children, threads = below(), set(threading.enumerate())
 
     def check() -> None:
         deadline = time.monotonic() + SETTLE_S
-        while (
-            _children() - children or set(threading.enumerate()) - threads
-        ) and time.monotonic() < deadline:
+        while (below() - children or set(threading.enumerate()) - threads) and time.monotonic() < deadline:
             time.sleep(0.02)
-        assert [child.cmdline() for child in _children() - children] == []
+        assert below() - children == set()
         assert [thread.name for thread in set(threading.enumerate()) - threads] == []
 
     yield check
     check()
-
-
-def _children() -> set[psutil.Process]:
-    return set(psutil.Process().children(recursive=True))
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from api_host.errors import InvalidRequest
 from api_host.host import ApiHost
 from tests.fakes.asking import ENDLESS, capital_of, is_open, model_of, post, text_of, within, worker_pids
 from tests.fakes.cloudflared import install
+from tests.fakes.processes import is_gone
 
 pytestmark = pytest.mark.usefixtures("clean_settings")
 
@@ -207,7 +208,7 @@ def test_a_killed_host_takes_its_workers_along(tmp_path: Path) -> None:
     serving.process.kill()
     serving.process.communicate(timeout=10)
     (worker,) = serving.children
-    assert within(5, lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+    assert within(5, lambda: is_gone(worker))
 
 
 def test_a_tunnel_is_printed_when_it_is_up_and_gone_after_stop(

@@ -20,6 +20,7 @@ from api_host.engine import memory
 from api_host.host import ApiHost
 from api_host.kv_cache import kv_cache
 from api_host.models.reference import parse_reference
+from tests.fakes.processes import below
 from tests.notebook.running import html_of, run
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
@@ -51,9 +52,9 @@ def quiet_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterat
     for name in [name for name in os.environ if name.startswith("API_HOST_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    before = set(psutil.Process().children(recursive=True))
+    before = below()
     yield
-    _, alive = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=10)
+    _, alive = psutil.wait_procs(below() - before, timeout=10)
     assert alive == []
 
 

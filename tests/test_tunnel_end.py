@@ -13,7 +13,8 @@ import psutil
 import pytest
 
 from api_host.tunnel import Timing
-from tests.fakes.tunnel_ground import Ground, failure_of, is_gone, is_open, soon
+from tests.fakes.processes import is_gone
+from tests.fakes.tunnel_ground import Ground, failure_of, is_open, soon
 
 pytest_plugins = ["tests.fakes.tunnel_fixtures"]
 

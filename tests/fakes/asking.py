@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import psutil
 import requests
 
 from api_host.host import ApiHost
+from tests.fakes.processes import running
 
 ENDLESS = {"inputs": "A cat sat on", "parameters": {"max_tokens": 100_000, "ignore_eos": True}}
 
@@ -55,7 +55,7 @@ def model_of(host: ApiHost, name: str) -> dict[str, Any]:
 
 
 def worker_pids() -> set[int]:
-    return {child.pid for child in psutil.Process().children() if "api_host.engine.worker" in child.cmdline()}
+    return {child.pid for child in running("api_host.engine.worker")}
 
 
 def within(seconds: float, condition: Callable[[], bool]) -> bool:

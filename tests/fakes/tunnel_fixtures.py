@@ -6,9 +6,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
+from tests.fakes.processes import below
 from tests.fakes.tunnel_ground import Ground, Origin
 
 
@@ -30,4 +30,4 @@ def ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, origin: Origin) -> I
     for tunnel in made.tunnels:
         tunnel.stop()
     assert [thread.name for thread in threading.enumerate() if thread.name.startswith("tunnel")] == []
-    assert [child.cmdline() for child in psutil.Process().children(recursive=True)] == []
+    assert below() == set()

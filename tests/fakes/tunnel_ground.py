@@ -14,7 +14,6 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from api_host.tunnel import Timing, Tunnel, TunnelFailed
@@ -71,11 +70,6 @@ def is_open(address: str) -> bool:
     host, port = address.removeprefix("http://").split(":")
     with socket.socket() as visitor:
         return visitor.connect_ex((host, int(port))) == 0
-
-
-def is_gone(process: psutil.Process) -> bool:
-    """Whether the process has ended; whoever adopted it may not have taken its exit code yet."""
-    return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
 
 
 class Ground:

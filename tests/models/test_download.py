@@ -19,6 +19,7 @@ from api_host.models.hub.transfer import redacted
 from api_host.models.reference import parse_reference
 from tests.fakes.edge import Edge, whole
 from tests.fakes.hub import LoopbackHub
+from tests.fakes.processes import running
 
 DATA = os.urandom(1_500_000)
 REPO = "owner/name-GGUF"
@@ -39,13 +40,7 @@ def hub(loopback: LoopbackHub, tmp_path: Path) -> Hub:
 
 
 def download_children() -> list[psutil.Process]:
-    """Those that are alive; one may end while it is looked at."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "api_host.models.hub.download" in child.cmdline():
-                found.append(child)
-    return found
+    return running("api_host.models.hub.download")
 
 
 def refusal(hub: Hub, reference: str = REF.name) -> errors.ApiHostError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from api_host.models.demo import DEMO_MODEL_PATH
 from api_host.models.hub.hub import Hub, Progress
 from api_host.models.reference import parse_reference, reference_from_parts
 from tests.fakes.hub import LoopbackHub
+from tests.fakes.processes import running
 
 DATA = os.urandom(1_500_000)
 REPO = "owner/name-GGUF"
@@ -42,13 +42,7 @@ def hub(loopback: LoopbackHub, tmp_path: Path) -> Hub:
 
 
 def download_children() -> list[psutil.Process]:
-    """Those that are alive; one may end while it is looked at."""
-    found = []
-    for child in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if "api_host.models.hub.download" in child.cmdline():
-                found.append(child)
-    return found
+    return running("api_host.models.hub.download")
 
 
 def test_of_a_local_file_in_parts_the_one_that_is_missing_is_named(hub: Hub) -> None:

@@ -14,6 +14,7 @@ import psutil
 import pytest
 
 from tests.fakes.cloudflared import install
+from tests.fakes.processes import below
 from tests.notebook.running import Kernel, html_of, notebook_of, run
 
 TOKEN = "my-long-secret"
@@ -66,7 +67,7 @@ class Ran:
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
     folder = tmp_path_factory.mktemp("cell")
-    before = set(psutil.Process().children(recursive=True))
+    before = below()
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("IPYTHONDIR", str(folder / "ipython"))
         monkeypatch.setenv("API_HOST_TOKEN", TOKEN)
@@ -75,7 +76,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ran]:
         monkeypatch.setenv("API_HOST_MODELS_DIR", str(folder))
         notebook = notebook_of(CELLS.values())
         yield Ran(notebook, run(notebook, folder))
-    _, alive = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=10)
+    _, alive = psutil.wait_procs(below() - before, timeout=10)
     assert alive == []
 
 
@@ -153,10 +154,10 @@ def test_a_quiet_host_shows_no_card_and_its_token_for_a_while(
 
 def test_a_kernel_that_ends_takes_its_host_along(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    before = set(psutil.Process().children(recursive=True))
+    before = below()
     start = "from api_host import ApiHost\nhost = ApiHost(model='demo', tunnel=False, port=0).start()"
     notebook = notebook_of([start, "host.show_token()\nhost.client().load('demo')"])
     run(notebook, tmp_path)
-    _, alive = psutil.wait_procs(set(psutil.Process().children(recursive=True)) - before, timeout=10)
+    _, alive = psutil.wait_procs(below() - before, timeout=10)
     assert alive == []
     assert all(output.get("name") != "stderr" for output in notebook.cells[1].outputs)
