@@ -32,7 +32,8 @@ class DecodeFailed(Exception):
 class Span:
     """Consecutive tokens of one slot in a batch, at positions ``start``, ``start`` + 1, ...
 
-    The last ``n_outputs`` of them want logits; the decode writes where the first of these rows will be.
+    The last ``n_outputs`` of them want logits; the decode writes where the first of these rows will be. ``shared``: the
+    tokens before, where other spans of the batch are ends behind the same.
     """
 
     slot: int
@@ -40,6 +41,7 @@ class Span:
     start: int
     n_outputs: int = 0
     row: int = -1
+    shared: array[int] | None = None
 
 
 class Backend(Protocol):
@@ -47,6 +49,7 @@ class Backend(Protocol):
 
     ``can_trim``: the end of a sequence can be dropped. ``min_copied``: fewer tokens are read faster than copied.
     ``copying``: copies wait for the next decode, and until then no slot may be restored: it may be the source of one.
+    ``reads_together``: spans with a ``shared`` prefix are read faster than those without.
     """
 
     n_ctx: int
@@ -55,6 +58,9 @@ class Backend(Protocol):
     can_trim: bool
     min_copied: int
     copying: bool
+
+    @property
+    def reads_together(self) -> bool: ...
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None: ...
 

@@ -11,6 +11,7 @@ from api_host.engine.backend import Adapters, Span
 from api_host.engine.guessing import Guesser
 from api_host.engine.prefill import PrefillBudget, share
 from api_host.engine.sequence import Sequence
+from api_host.engine.shared_ends import behind_one_prefix
 from api_host.engine.slots import Slots
 
 # With more sequences a step is no longer bound by reading the weights, and further rows cost their full price.
@@ -79,11 +80,28 @@ class Batching:
     def _prefill(self, group: list[Sequence], n_decoding: int) -> dict[Sequence, Span]:
         pending = [len(sequence.tokens) - sequence.n_computed for sequence in group]
         pieces = share(self._budget.tokens(n_decoding, pending), pending)
-        return {
+        spans = {
             sequence: _span(sequence, n_taken)
             for sequence, n_taken in zip(group, pieces, strict=True)
             if n_taken
         }
+        if self._slots.read_together and not group[0].request.adapters:
+            self._share(spans)
+        return spans
+
+    def _share(self, spans: dict[Sequence, Span]) -> None:
+        """Ends behind one prefix are told of it, and begin there."""
+        length, sequences = behind_one_prefix(spans)
+        n_again = sum(sequence.n_computed - length for sequence in sequences)
+        if sum(len(span.tokens) for span in spans.values()) + n_again > self._budget.limit:
+            return
+        for sequence in sequences:
+            if sequence.n_computed > length:
+                assert sequence.slot is not None
+                sequence.n_computed = self._slots.trim(self._slots[sequence.slot], length)
+                sequence.n_cached = min(sequence.n_cached, length)
+                spans[sequence] = _span(sequence, len(sequence.tokens) - length)
+            spans[sequence].shared = sequences[0].tokens[:length]
 
     @property
     def adapters(self) -> Adapters:

@@ -30,7 +30,7 @@ class PrefillBudget:
     """Adapts to the measured speed of prefill. ``limit`` is the most tokens that one decode takes."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._seconds_per_token: float | None = None
 
     def tokens(self, n_decoding: int, pending: list[int]) -> int:
@@ -45,7 +45,7 @@ class PrefillBudget:
             pending: tokens that each prompt still lacks, oldest first.
         """
         if self._seconds_per_token is None:
-            return min(self._limit, _rounded(max(MIN_TOKENS, self._limit // 4), pending))
+            return min(self.limit, _rounded(max(MIN_TOKENS, self.limit // 4), pending))
         crowd = max(1.0, 2 * len(pending) * (len(pending) - 1) / max(1, n_decoding))
         seconds = min(CROWD_S, BESIDE_DECODE_S * crowd)
         if n_decoding:
@@ -53,7 +53,7 @@ class PrefillBudget:
             target = min(enough, seconds / self._seconds_per_token)
         else:
             target = max(ALONE_S, seconds) / self._seconds_per_token
-        return min(self._limit, _rounded(max(MIN_TOKENS, int(target)), pending))
+        return min(self.limit, _rounded(max(MIN_TOKENS, int(target)), pending))
 
     def seconds(self, n_tokens: int) -> float | None:
         """How long it takes to read so many tokens; None while that is not known."""

@@ -82,6 +82,11 @@ class Slots:
         return self._all[slot_id]
 
     @property
+    def read_together(self) -> bool:
+        """Whether the ends of prompts behind one prefix are read faster together."""
+        return self._backend.reads_together
+
+    @property
     def n_cells(self) -> int:
         return sum(len(slot.tokens) for slot in self._all)
 

@@ -31,6 +31,7 @@ from tests.fakes.architectures import N_CTX, write_adapter, write_random
 ROUNDING = 0.12
 N_ROUNDS = 12
 N_REQUESTS = 40
+N_BURSTS = 9
 TOKENS = range(300, 690)
 # Half of gemma3's layers have a window, so that cells are lost in one half and kept in the other.
 HEADERS: dict[str, dict[str, int | list[bool]]] = {"gemma3": {"gemma3.attention.sliding_window_pattern": 2}}
@@ -42,7 +43,7 @@ class Checked(LlamaContext):
     def __init__(self, model: LlamaModel, dice: random.Random, n_guessed: int, **sizes: int) -> None:
         super().__init__(model, n_threads=1, n_outputs=1 + n_guessed, **sizes)
         self.running: list[Request] = []
-        self.n_checked = 0
+        self.n_checked = self.n_beside = 0
         self._dice = dice
         self._fresh = LlamaContext(model, n_ctx=N_CTX, n_slots=1, n_batch=512, n_threads=1)
 
@@ -62,11 +63,12 @@ class Checked(LlamaContext):
         nth = self._dice.randrange(span.n_outputs)
         n_read = len(span.tokens) - span.n_outputs + 1 + nth
         text = sequence.tokens[: span.start] + span.tokens[:n_read]
-        found = self.candidates.logits(self.pointer, span.row + nth).copy()
+        found = self.logits(span.row + nth).copy()
         wanted = self._fresh_logits(text, adapters)
         off = np.abs(found - wanted).max() / wanted.std()
         assert off < ROUNDING, f"{off} after {len(text)} tokens, of which {sequence.n_cached} were there"
         self.n_checked += 1
+        self.n_beside += span.row < 0
 
     def _fresh_logits(self, text: array[int], adapters: Adapters) -> np.ndarray:
         self._fresh.clear(0)
@@ -74,11 +76,39 @@ class Checked(LlamaContext):
         for begin in range(0, len(text), 512):
             span = Span(0, text[begin : begin + 512], begin, n_outputs=int(begin + 512 >= len(text)))
             self._fresh.decode([span], adapters)
-        return self._fresh.candidates.logits(self._fresh.pointer, span.row)
+        return self._fresh.logits(span.row)
 
     def close(self) -> None:
         super().close()
         self._fresh.close()
+
+
+class Bursts:
+    """Rows behind the same instructions, as many at once as there are slots."""
+
+    def __init__(self, context: Checked, scheduler: Scheduler, dice: random.Random) -> None:
+        self._context, self._scheduler, self._dice = context, scheduler, dice
+
+    def run(self) -> None:
+        instructions = array("i")
+        for burst in range(N_BURSTS):
+            if burst % 3 == 0:
+                instructions = self._words(self._dice.randint(256, 700))
+            for row in range(self._context.n_slots):
+                self._send(10 * burst + row, instructions + self._words(self._dice.randint(8, 60)))
+            while self._scheduler.has_work:
+                self._scheduler.step()
+                assert not any(isinstance(event, RequestFailed) for event in self._scheduler.take_events())
+            self._context.running.clear()
+
+    def _send(self, id: int, prompt: array[int]) -> None:
+        params = SamplingParams(max_tokens=self._dice.randint(1, 12), top_k=1, ignore_eos=True)
+        request = Request(id, prompt, params, [], self._context.n_ctx)
+        self._context.running.append(request)
+        self._scheduler.submit(request)
+
+    def _words(self, n: int) -> array[int]:
+        return array("i", self._dice.choices(TOKENS, k=n))
 
 
 class Traffic:
@@ -195,3 +225,16 @@ def test_whatever_came_before_logits_are_those_of_a_fresh_context(name: str, tmp
     n_checked, n_cached = (sum(each) for each in zip(*rounds, strict=True))
     assert n_checked > 300
     assert n_cached > 1000
+
+
+def test_ends_read_together_have_the_logits_of_a_fresh_context(tmp_path: Path) -> None:
+    model = LlamaModel(str(write_random(tmp_path / "model.gguf", "llama", DEMO_MODEL_PATH)))
+    dice = random.Random(1)
+    context = Checked(model, dice, n_guessed=0, n_ctx=N_CTX, n_slots=6, n_batch=512)
+    scheduler = Scheduler(context, model, partial(LlamaSampler, context))
+    try:
+        Bursts(context, scheduler, dice).run()
+    finally:
+        context.close()
+        model.close()
+    assert context.n_beside > N_BURSTS

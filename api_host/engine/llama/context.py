@@ -10,7 +10,7 @@ import ctypes
 import math
 import time
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import llama_cpp
@@ -23,6 +23,9 @@ from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.fillers import Fillers
 from api_host.engine.llama.json_schema import JsonSchemas
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
+from api_host.engine.llama.shared_prefix import SharedPrefix
+from api_host.engine.prefill import TILE
+from api_host.engine.shared_ends import MOST_TOKENS
 from api_host.engine.threads import Threads
 from api_host.kv_cache import CacheType
 
@@ -68,7 +71,7 @@ class LlamaContext:
         rope_freq_base: float | None = None,
         rope_freq_scale: float | None = None,
     ) -> None:
-        params = _params(n_ctx, n_slots, max(n_batch, n_slots * n_outputs), n_threads, cache_type)
+        params = _params(n_ctx * n_slots, n_slots, max(n_batch, n_slots * n_outputs), n_threads, cache_type)
         if model.n_gpu_layers < 0 or model.n_gpu_layers > model.n_layer:
             # All that is left for the CPU is to look up a token, which is sooner done than threads are woken for it.
             params.n_threads = 1
@@ -95,6 +98,20 @@ class LlamaContext:
         self._fillers = Fillers(model, self._memory, n_slots, self.n_ctx)
         # Beside a GPU the threads of the CPU wait for it, and how busy they are says nothing.
         self._threads = Threads(1 if model.n_gpu_layers else n_threads)
+        self._shared = self._shared_prefix(cache_type, params)
+
+    def _shared_prefix(self, cache_type: CacheType, params: Any) -> SharedPrefix | None:
+        """On a CPU, for a cache of f16, which has tiles; where cells are all of a state, and may be made elsewhere."""
+        model = self.model
+        only_cells = self.makes_text and self.can_trim and not self._n_swa and not model.turns_by_context
+        if model.n_gpu_layers or cache_type != "f16" or self.n_slots == 1 or not only_cells:
+            return None
+        make = partial(self._one_stream, params.rope_freq_base, params.rope_freq_scale)
+        return SharedPrefix(self.pointer, self.n_slots, self.n_ctx, make, model.kv_cache(cache_type).size)
+
+    @property
+    def reads_together(self) -> bool:
+        return self._shared is not None
 
     @property
     def makes_text(self) -> bool:
@@ -117,15 +134,48 @@ class LlamaContext:
         if adapters != self._in_use:
             self.adapters.use(self.pointer, adapters)
             self._in_use = adapters
+        spans = list(spans)
+        together = [] if adapters else self._together(spans)
+        if len(together) < len(spans):
+            slots = {span.slot for span in together}
+            self._decode([span for span in spans if span.slot not in slots] if slots else spans)
+        if together and self._shared is not None:
+            self._shared.read(together, self._threads.n)
+
+    def _together(self, spans: list[Span]) -> list[Span]:
+        """Those to read behind one prefix; one of all is left to the decode of the slots that copies wait for."""
+        shared = [span for span in spans if span.shared]
+        if not shared or self._shared is None:
+            return []
+        if self.copying and len(shared) == len(spans):
+            shared = shared[1:]
+        enough = sum(len(span.tokens) for span in shared) >= TILE
+        return shared if enough and self._shared.has_room(shared[0].start) else []
+
+    def _decode(self, spans: list[Span]) -> None:
         batch = self._batch
         batch.clear()
-        for span in self._fillers.join(list(spans)):
+        for span in self._fillers.join(spans):
             span.row = batch.add(span.slot, span.tokens, span.start, span.n_outputs)
         code = self._decode_batch()
         self.copying = False
         self._fillers.leave()
         if code != 0:
             raise DecodeFailed(code)
+
+    def logits(self, row: int) -> np.ndarray:
+        """The logits of a span's row, as llama.cpp left them; valid until the next decode."""
+        if row < 0 and self._shared is not None:
+            return self.candidates.logits(self._shared.pointer, ~row)
+        return self.candidates.logits(self.pointer, row)
+
+    def _one_stream(self, rope_freq_base: float, rope_freq_scale: float, n_cells: int) -> Any:
+        """A context with one stream and a sequence more than there are slots; None without memory."""
+        params = _params(n_cells, self.n_slots + 1, MOST_TOKENS, 1, "f16")
+        params.kv_unified = True
+        params.n_outputs_max = self.n_slots + 1
+        params.rope_freq_base, params.rope_freq_scale = rope_freq_base, rope_freq_scale
+        return llama_cpp.llama_init_from_model(self.model.pointer, params)
 
     def _decode_batch(self) -> int:
         """What llama.cpp answers; the time that it takes tells how many threads it should have."""
@@ -186,6 +236,8 @@ class LlamaContext:
         return bool(llama_cpp.llama_state_seq_set_data(self.pointer, _bytes(state), len(state), slot))
 
     def close(self) -> None:
+        if self._shared is not None:
+            self._shared.close()
         if self.pointer:
             llama_cpp.llama_free(self.pointer)
             self.pointer = None
@@ -201,9 +253,9 @@ def _cpu_copied(stream: int, n_params: int, n_threads: int) -> int:
     return 1 + math.ceil(stream / COPIED_PER_S * n_threads * READ_PER_S / max(1, n_params))
 
 
-def _params(n_ctx: int, n_slots: int, n_batch: int, n_threads: int, cache_type: CacheType) -> Any:
+def _params(n_cells: int, n_slots: int, n_batch: int, n_threads: int, cache_type: CacheType) -> Any:
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx = n_ctx * n_slots
+    params.n_ctx = n_cells
     params.n_seq_max = n_slots
     params.n_batch = n_batch
     params.n_threads = params.n_threads_batch = n_threads

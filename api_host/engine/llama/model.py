@@ -158,6 +158,11 @@ class LlamaModel:
         return int(llama_cpp.llama_model_n_swa(self.pointer))
 
     @property
+    def turns_by_context(self) -> bool:
+        """Whether its rotary factors may depend on how long a context is (llama-model.cpp, get_rope_factors)."""
+        return f"{self.architecture}.rope.scaling.original_context_length" in self.metadata
+
+    @property
     def has_encoder(self) -> bool:
         return bool(llama_cpp.llama_model_has_encoder(self.pointer))
 

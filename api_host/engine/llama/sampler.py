@@ -45,7 +45,7 @@ class LlamaSampler:
     def __init__(self, context: LlamaContext, params: SamplingParams, prompt: array[int], index: int) -> None:
         model = context.model
         self._params = params
-        self._context = context.pointer
+        self._logits = context.logits
         self._candidates = context.candidates
         bias = _bias(model, params)
         self._biased = np.fromiter(bias, np.intp, len(bias))
@@ -73,7 +73,7 @@ class LlamaSampler:
         Returns:
             The token; None where a grammar or a schema leaves none, or all that there are or it leaves are banned.
         """
-        logits = self._candidates.logits(self._context, row)
+        logits = self._logits(row)
         if self._unlikely is not None:
             token = int(logits.argmax())
             if token not in self._unlikely:
@@ -130,7 +130,7 @@ class LlamaSampler:
 
     def logprobs(self, row: int, token: int, n_top: int) -> list[tuple[int, float]]:
         """As ``top_logprobs``, of the model's own logits in ``row``."""
-        return top_logprobs(self._candidates.logits(self._context, row), token, n_top)
+        return top_logprobs(self._logits(row), token, n_top)
 
     def close(self) -> None:
         if self._form is not None:
