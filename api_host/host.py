@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal
 
 from api_host import __version__, credentials
@@ -215,6 +215,7 @@ class ApiHost:
 
     def _start(self, parts: contextlib.ExitStack) -> None:
         """Starts the parts; what ends them goes on ``parts``, which runs it in reverse."""
+        self._pid = os.getpid()
         parts.callback(self._wake)
         atexit.register(self.stop)
         parts.callback(atexit.unregister, self.stop)
@@ -244,7 +245,8 @@ class ApiHost:
         """Ends the server, the models, the tunnel, and all threads; a host that does not run stays as it is."""
         with self._lock:
             parts, self._running = self._running, None
-            if parts is not None:
+            # A forked child that ends has the sockets of these, and none of the threads.
+            if parts is not None and os.getpid() == self._pid:
                 parts.close()
 
     def _wake(self) -> None:
@@ -274,9 +276,7 @@ class ApiHost:
     def __enter__(self) -> ApiHost:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def _stop_tunnel(self, tunnel: Tunnel) -> None:

@@ -32,6 +32,19 @@ from api_host import ApiHost
 ApiHost(model="demo", tunnel=False, port=0, token="a-secret-token", models_dir=".").run()
 print("after")
 """
+FORKS = """
+import os, psutil, signal, sys
+from api_host import ApiHost
+with ApiHost(model="demo", tunnel=False, port=0, models_dir=".", announce=False) as host:
+    host.client().load("demo", progress=False)
+    before = psutil.Process().children()
+    if os.fork() == 0:
+        signal.alarm(20)
+        sys.exit()
+    assert os.wait()[1] == 0, "the child hangs"
+    assert psutil.Process().children() == before, "the worker is another one"
+    assert host.client().models()[0].status == "loaded"
+"""
 
 
 def test_start_twice_is_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -209,6 +222,13 @@ def test_a_killed_host_takes_its_workers_along(tmp_path: Path) -> None:
     serving.process.communicate(timeout=10)
     (worker,) = serving.children
     assert within(5, lambda: is_gone(worker))
+
+
+def test_a_forked_child_that_ends_leaves_the_host_as_it_is(tmp_path: Path) -> None:
+    program = subprocess.run(
+        [sys.executable, "-c", FORKS], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (program.returncode, program.stderr) == (0, "")
 
 
 def test_a_tunnel_is_printed_when_it_is_up_and_gone_after_stop(
