@@ -5,6 +5,7 @@ Knows nothing of HTTP or of the hub. It ends when the host closes its end of the
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import os
@@ -95,6 +96,9 @@ def end_with(sock: socket.socket) -> None:
     """Ends this process a while after the host is gone, though it be inside a call of llama.cpp that takes for ever."""
     gone = select.poll()
     gone.register(sock, _HUNG_UP)
+    # A child that the host has forked keeps the host's end open; not every system tells of a process this way.
+    with contextlib.suppress(AttributeError, OSError):
+        gone.register(os.pidfd_open(os.getppid()), select.POLLIN)
     gone.poll()
     time.sleep(LAST_STEP_S)
     os._exit(1)

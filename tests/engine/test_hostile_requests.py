@@ -166,3 +166,29 @@ def test_a_worker_inside_an_endless_call_ends_after_its_host():
     host.kill()
     host.wait()
     worker.wait(30)
+
+
+FORKING_HOST = f"""
+import os, time
+from api_host.engine.messages import Load
+from api_host.engine.process import Worker
+worker = Worker.start(Load({str(DEMO_MODEL_PATH)!r}, n_ctx=256, n_slots=1, n_threads=1))
+if child := os.fork():
+    print(worker.pid, child, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="the system does not tell of a process's end")
+def test_a_worker_ends_after_its_host_whatever_child_of_that_goes_on():
+    host = subprocess.Popen([sys.executable, "-c", FORKING_HOST], stdout=subprocess.PIPE, text=True)
+    assert host.stdout is not None
+    with host.stdout:
+        worker, child = map(int, host.stdout.readline().split())
+        worker_process = psutil.Process(worker)
+        host.kill()
+        host.wait()
+        try:
+            worker_process.wait(30)
+        finally:
+            os.kill(child, signal.SIGKILL)
