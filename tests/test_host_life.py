@@ -33,7 +33,7 @@ ApiHost(model="demo", tunnel=False, port=0, token="a-secret-token", models_dir="
 print("after")
 """
 FORKS = """
-import os, psutil, signal, sys
+import os, psutil, signal, socket, sys
 from api_host import ApiHost
 with ApiHost(model="demo", tunnel=False, port=0, models_dir=".", announce=False) as host:
     host.client().load("demo", progress=False)
@@ -44,6 +44,12 @@ with ApiHost(model="demo", tunnel=False, port=0, models_dir=".", announce=False)
     assert os.wait()[1] == 0, "the child hangs"
     assert psutil.Process().children() == before, "the worker is another one"
     assert host.client().models()[0].status == "loaded"
+    port = int(host.local_url.rpartition(":")[2])
+    if (child := os.fork()) == 0:
+        signal.alarm(20)
+        signal.pause()
+assert socket.socket().connect_ex(("127.0.0.1", port)) != 0, "the port is still taken"
+os.kill(child, signal.SIGKILL)
 """
 
 
@@ -224,7 +230,7 @@ def test_a_killed_host_takes_its_workers_along(tmp_path: Path) -> None:
     assert within(5, lambda: is_gone(worker))
 
 
-def test_a_forked_child_that_ends_leaves_the_host_as_it_is(tmp_path: Path) -> None:
+def test_a_forked_child_neither_ends_the_host_nor_keeps_its_port(tmp_path: Path) -> None:
     program = subprocess.run(
         [sys.executable, "-c", FORKS], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )

@@ -99,6 +99,7 @@ class Server:
         if not self._listening.is_set() or self._failure is not None or not self._http.ready:
             return
         self._http.shutdown_timeout = timeout
+        listener = self._http.socket.dup()
         stopping = threading.Thread(target=self._http.stop, name="api-host-http-stop", daemon=True)
         stopping.start()
         while self._thread.is_alive():
@@ -107,6 +108,9 @@ class Server:
                 socket.create_connection(self._http.local_address, timeout=0.1).close()
             self._thread.join(0.02)
         stopping.join()
+        # Closed it is by now, but a child that this process has forked would keep it, and with it the port.
+        with listener, contextlib.suppress(OSError):
+            listener.shutdown(socket.SHUT_RDWR)
         self._watch.stop()
 
     def _serve(self) -> None:
