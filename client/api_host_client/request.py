@@ -26,7 +26,7 @@ def as_chat(messages: Chat, system: str | None = None) -> list[dict[str, Any]]:
         BadArgument: no chat; ``system`` beside a history that begins with a system turn.
     """
     if isinstance(messages, str):
-        turns: list[dict[str, Any]] = [{"role": "user", "content": messages}]
+        turns: list[dict[str, Any]] = [{"role": "user", "content": _whole(messages, "messages")}]
     elif _is_list(messages):
         turns = [_turn(turn, f"messages.{i}") for i, turn in enumerate(messages)]
     else:
@@ -52,7 +52,7 @@ def as_text(text: str, where: str, allowed: str = "a text") -> str:
     """The text itself. Raises BadArgument, in the name of ``where``, for anything else."""
     if not isinstance(text, str):
         raise BadArgument(f"{where}: {_shown(text)} is no text; allowed: {allowed}")
-    return text
+    return _whole(text, where)
 
 
 def as_texts(text: str | Iterable[str]) -> str | list[str]:
@@ -110,7 +110,9 @@ def as_json(value: Any, where: str) -> Any:
     """
     if getattr(value, "shape", None) == () and hasattr(value, "item"):
         value = value.item()
-    if value is None or isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+    if isinstance(value, str):
+        return _whole(value, where)
+    if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, Mapping):
         return {_key(name, where): as_json(inner, f"{where}.{name}") for name, inner in value.items()}
@@ -124,8 +126,20 @@ def as_json(value: Any, where: str) -> Any:
 
 def _key(name: Any, where: str) -> str:
     if isinstance(name, str) or hasattr(name, "__index__"):
-        return str(name)
+        return _whole(str(name), where)
     raise BadArgument(f"{where}: {_shown(name)} is no key; allowed: a text or a whole number")
+
+
+def _whole(text: str, where: str) -> str:
+    """The text itself. Raises BadArgument for one that JSON cannot carry: with half a character in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise BadArgument(
+            f"{where}: {text[error.start]!r} at character {error.start} is half a character, of a file read with "
+            'another encoding than its own or of a text cut in two; allowed: text.encode("utf-8", "replace").decode()'
+        ) from None
+    return text
 
 
 def _is_list(value: Any) -> bool:
