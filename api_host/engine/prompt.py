@@ -69,13 +69,15 @@ def text_tokens(
     """The tokens of the text number ``index`` of a request for embeddings.
 
     Args:
-        n_ctx: the most that it may have.
+        n_ctx: the most that it may have; a text that is far too long is not even read, unless it is to be cut.
         truncate: cuts a text that has more, in front of the token that closes every text.
 
     Raises:
         InvalidRequest: tokens that are none, or no tokens at all. ContextLengthExceeded: too many; it names the text.
     """
     if isinstance(text, str):
+        if not truncate and (fewest := model.fewest_tokens(text)) > n_ctx:
+            raise _text_too_long(index, f"{fewest} tokens at least", fewest, n_ctx)
         tokens = model.tokenize(text, add_special=True, parse_special=False)
     else:
         tokens = _checked(model, text)
@@ -84,13 +86,17 @@ def text_tokens(
     if len(tokens) <= n_ctx:
         return tokens
     if not truncate:
-        raise ContextLengthExceeded(
-            f"inputs: text {index} has {len(tokens)} tokens and this model embeds at most {n_ctx}; split it",
-            n_prompt_tokens=len(tokens),
-            n_ctx=n_ctx,
-        )
+        raise _text_too_long(index, f"{len(tokens)} tokens", len(tokens), n_ctx)
     closing = _closing(model, tokens) if isinstance(text, str) else array("i")
     return tokens[: n_ctx - len(closing)] + closing
+
+
+def _text_too_long(index: int, tokens: str, n_tokens: int, n_ctx: int) -> ContextLengthExceeded:
+    return ContextLengthExceeded(
+        f"inputs: text {index} has {tokens} and this model embeds at most {n_ctx}; split it",
+        n_prompt_tokens=n_tokens,
+        n_ctx=n_ctx,
+    )
 
 
 def _closing(model: LlamaModel, tokens: array[int]) -> array[int]:

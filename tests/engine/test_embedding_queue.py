@@ -118,6 +118,14 @@ def test_a_full_queue_refuses_texts_before_they_are_read(engine: Engine):
     assert full.details["retry_after"] > 0
 
 
+def test_a_text_that_is_far_too_long_is_refused_unread(engine: Engine):
+    refused = refusal(engine, Embed(1, ["A cat", "word" * 1_000_000]))
+    assert refused.code == "context_length_exceeded"
+    assert "text 1 has " in refused.message
+    assert " tokens at least and this model embeds at most 2048; split it" in refused.message
+    assert refused.details["n_ctx"] == 2048 < refused.details["n_prompt_tokens"]
+
+
 @pytest.mark.parametrize("architecture", ["llama", "bert", "mamba"])
 def test_a_text_of_which_the_model_makes_no_numbers_fails_alone(architecture: str, tmp_path: Path):
     rows = np.zeros((832, WIDTH), np.float32)
