@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 from api_host.config import KEEP_ALIVE_S
-from api_host.engine.messages import Embedded, Piece, RequestAccepted, RequestFinished
+from api_host.engine.messages import Embedded, Piece, RequestAccepted, RequestFinished, WorkerEvent
 from api_host.errors import Cancelled, ModelFileNotFound
 from api_host.generation import (
     Accepted,
@@ -151,9 +151,7 @@ class Generation:
 
     def _events(self, answer: Answer, lease: Lease) -> Iterator[Event]:
         while True:
-            event = answer.get(KEEP_ALIVE_S)
-            self._check()
-            match event:
+            match self._next(answer):
                 case None:
                     queued = lease.loaded.worker.stats.n_waiting > 0
                     yield Waiting("queued" if queued else "prefill")
@@ -169,6 +167,17 @@ class Generation:
                     yield Vectors([_floats(vector) for vector in vectors])
                     yield Finished(Usage(prompt_tokens=n_tokens), Timings())
                     return
+
+    def _next(self, answer: Answer) -> WorkerEvent | None:
+        try:
+            event = answer.get(KEEP_ALIVE_S)
+        except Cancelled:
+            self._check()
+            # By nobody who asked: the host stops, which the pool says.
+            self._pool.check(self._ref, self._options)
+            raise
+        self._check()
+        return event
 
 
 def _floats(vector: bytes) -> list[float]:

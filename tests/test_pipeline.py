@@ -14,6 +14,7 @@ from api_host.errors import (
     ApiHostError,
     Cancelled,
     ContextLengthExceeded,
+    HostStopping,
     HubUnreachable,
     InvalidRequest,
     ModelFileNotFound,
@@ -200,6 +201,20 @@ def test_a_request_can_be_cancelled_while_it_runs(house: House) -> None:
     assert isinstance(consumer.error, Cancelled)
     assert worker.streams[1].cancelled
     assert house.is_free()
+
+
+def test_a_request_that_runs_when_the_host_stops_is_told_so(house: House) -> None:
+    worker = house.silent_worker()
+    consumer = Consumer(house.ask())
+    while len(worker.streams) < 2:
+        time.sleep(0.005)
+    worker.streams[1].say(RequestAccepted(2, 7))
+    assert consumer.first.wait(5)
+    house.pool.stop()
+    worker.streams[1].say(Cancelled("the model was unloaded"))
+    consumer.join()
+    assert isinstance(consumer.error, HostStopping)
+    assert worker.streams[1].cancelled
 
 
 def test_an_iteration_left_half_way_cancels_and_frees(house: House) -> None:
