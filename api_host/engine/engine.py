@@ -5,6 +5,7 @@ Knows nothing of sockets.
 
 from __future__ import annotations
 
+import sys
 import traceback
 from array import array
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from api_host.engine.llama.sampler import LlamaSampler
 from api_host.engine.loader import LoadedModel
 from api_host.engine.lookup import PromptLookup
 from api_host.engine.messages import (
+    LOADED_LINE,
     Cancel,
     Embed,
     EngineStats,
@@ -153,6 +155,7 @@ class Engine:
                     f"no memory for embeddings beside the model ({without_paths(str(error))}); load it with a shorter "
                     "ctx_length or fewer parallel sequences"
                 ) from error
+            print(LOADED_LINE, file=sys.stderr, flush=True)
             read_text = partial(text_tokens, model, embedder.n_ctx)
             self._embeddings = Embeddings(embedder, read_text, self._load.queue_limit)
         self._embeddings.submit(message.id, message.texts, message.truncate)

@@ -18,7 +18,7 @@ MAX_FRAME_BYTES = 256 * 1024 * 1024
 # Of a larger buffer each receive would have the system map and unmap memory.
 RECEIVE_BYTES = 64 * 1024
 _LENGTH = struct.Struct(">I")
-# A worker's line on stderr between what is said of the load and what is said of requests.
+# A worker's line on stderr between what is said of a load, of the model or of what embeds, and what of requests.
 LOADED_LINE = "--- the model is loaded ---"
 
 

@@ -14,7 +14,7 @@ import pytest
 from api_host.engine.llama.model import LlamaModel
 from api_host.engine.messages import Embedded, Load
 from api_host.engine.process import Worker
-from api_host.errors import ContextLengthExceeded, InvalidRequest, OutOfMemory
+from api_host.errors import ContextLengthExceeded, InvalidRequest, OutOfMemory, WorkerDied
 from api_host.generation import SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
@@ -138,6 +138,16 @@ def test_no_memory_for_embeddings_is_not_the_requests_fault():
     assert refused.value.status == 507
     process.rlimit(psutil.RLIMIT_AS, unbounded)
     assert len(embed(worker, "A cat")) == 1
+    worker.stop()
+
+
+def test_what_llama_cpp_says_of_embeddings_is_no_reason_for_a_later_end():
+    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=512, n_threads=1))
+    embed(worker, "A cat")
+    psutil.Process(worker.pid).kill()
+    with pytest.raises(WorkerDied) as died:
+        embed(worker, "A cat")
+    assert died.value.details["stderr"] == ""
     worker.stop()
 
 
