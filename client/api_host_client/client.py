@@ -88,7 +88,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Ends the connections; the client cannot be used again."""
+        """Ends the connections, that of a running request after its answer; the client cannot be used again."""
         self._transport.close()
 
     def chat(
