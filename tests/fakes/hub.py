@@ -12,6 +12,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import socket
+import struct
 import sys
 import threading
 import time
@@ -40,7 +42,7 @@ class Misbehaviour:
     """What the hub does wrong, for which repository and file (None: any), and how many times yet (None: always).
 
     ``status`` with ``error_code`` and ``message`` refuses; ``retry_after`` is in seconds. ``stall_after`` and
-    ``cut_after`` count bytes of one answer. ``wrong_checksum`` names another sha256 than the bytes have.
+    ``cut_after`` count bytes of one answer; ``reset`` ends it with a reset. ``wrong_checksum`` names another sha256.
     """
 
     repo: str | None = None
@@ -53,6 +55,7 @@ class Misbehaviour:
     retry_after: float | None = None
     stall_after: int | None = None
     cut_after: int | None = None
+    reset: bool = False
     bytes_per_second: float | None = None
     wrong_checksum: bool = False
 
@@ -216,16 +219,10 @@ class _Answers(BaseHTTPRequestHandler):
             lfs = {"oid": hashlib.sha256(data).hexdigest(), "size": len(data), "pointerSize": 134}
             oid = hashlib.sha1(name.encode()).hexdigest()
             files.append({"type": "file", "path": name, "size": len(data), "oid": oid, "lfs": lfs})
-        siblings = [{"rfilename": entry["path"]} for entry in files]
-        about = {
-            "id": repo,
-            "modelId": repo,
-            "sha": repository.commit,
-            "private": False,
-            "siblings": siblings,
-        }
+        about = {"id": repo, "modelId": repo, "sha": repository.commit, "private": False, "tags": []}
+        about["siblings"] = [{"rfilename": entry["path"]} for entry in files]
         self.send_response(200)
-        self._send_whole(json.dumps(files if tree else {**about, "tags": []}).encode(), "application/json")
+        self._send_whole(json.dumps(files if tree else about).encode(), "application/json")
 
     def _send_whole(self, body: bytes, kind: str) -> None:
         self.send_header("Content-Type", kind)
@@ -277,6 +274,9 @@ class _Answers(BaseHTTPRequestHandler):
             return
         if stall is not None and end == stall and end < len(data):
             self.hub.closing.wait()
+        if any(one.reset for one in wrong):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()  # here, before the server would end it in order
 
 
 def main(arguments: list[str]) -> int:

@@ -83,6 +83,16 @@ def test_a_cut_connection_is_taken_up_where_it_was_cut(hub: Hub, loopback: Loopb
     assert len(loopback.ranges) == 2
 
 
+def test_a_reset_connection_loses_nothing_that_has_arrived(hub: Hub, loopback: LoopbackHub) -> None:
+    loopback.misbehave(REPO, cut_after=900_000, reset=True, bytes_per_second=900_000, times=1)
+    moved: list[Progress] = []
+    blob = hub.fetch(REF, moved.append).resolve()
+    assert blob.read_bytes() == DATA
+    assert loopback.ranges and int(loopback.ranges[0][len("bytes=") : -1]) >= 500_000
+    assert max(progress.resumed for progress in moved) == 1
+    assert [path.name for path in blob.parent.iterdir()] == [blob.name]
+
+
 def test_a_wrong_checksum_leaves_nothing_in_the_cache(hub: Hub, loopback: LoopbackHub) -> None:
     loopback.misbehave(REPO, wrong_checksum=True)
     error = refusal(hub)

@@ -1,12 +1,15 @@
 """One file on its way into the hub cache: what an ended child left of it, finishing that, and checking the bytes.
 
 huggingface_hub writes to ``blobs/<etag>*.incomplete`` and holds ``.locks/<repository>/<etag>.lock`` meanwhile. From
-1.0 on the name is new in each process and a later one starts from the first byte; a model has too many bytes for
-that, so what was left is finished here, under the library's lock, with the library's own ``http_get``.
+1.0 on the name is new in each process and a later one starts from the first byte, and what has arrived is deleted when
+the transfer breaks off; a model has too many bytes for that, so it is kept, and what was left is finished here, under
+the library's lock, with the library's own ``http_get``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import inspect
 import re
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
+from huggingface_hub import file_download
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
@@ -30,6 +34,37 @@ def accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str,
     """Those of ``options`` that this version of a library's function takes."""
     names = inspect.signature(function).parameters
     return {name: value for name, value in options.items() if name in names}
+
+
+def keep_what_arrives() -> None:
+    """Has the library leave its partial file when a transfer breaks off, which it would delete."""
+    for name in ("http_get", "xet_get"):
+        function = getattr(file_download, name, None)
+        if function is not None:
+            setattr(file_download, name, keeping(function))
+
+
+def keeping(transfer: Callable[..., None]) -> Callable[..., None]:
+    """``transfer``, one of the library's; when it breaks off, its partial file gets a name that nobody deletes."""
+
+    @functools.wraps(transfer)
+    def kept(*args: Any, **options: Any) -> None:
+        try:
+            transfer(*args, **options)
+        except OSError:  # the disk's: it needs the room
+            raise
+        except Exception:
+            given = inspect.signature(transfer).bind(*args, **options).arguments
+            partial = Path(
+                given["incomplete_path"] if "incomplete_path" in given else given["temp_file"].name
+            )
+            # Its calls of itself have renamed it already, or the file system does not rename what is open.
+            with contextlib.suppress(OSError):
+                if _size(partial):
+                    partial.rename(partial.with_suffix(".kept.incomplete"))
+            raise
+
+    return kept
 
 
 class IncomingBlob:

@@ -33,7 +33,7 @@ from api_host.errors import (
     ModelFileNotFound,
 )
 from api_host.models.gguf_files import models_among, pick, split_parts
-from api_host.models.hub.blobs import IncomingBlob, accepted
+from api_host.models.hub.blobs import IncomingBlob, accepted, keep_what_arrives
 from api_host.models.hub.errors import translate
 from api_host.models.hub.messages import (
     Done,
@@ -84,6 +84,7 @@ def main() -> None:
     request = request_decoder.decode(stdin.readline())
     threading.Thread(target=_end_with_the_host, args=(stdin,), daemon=True).start()
     constants.DOWNLOAD_CHUNK_SIZE = READ_BYTES
+    keep_what_arrives()
     lock = threading.Lock()
 
     def send(message: FromChild) -> None:
