@@ -156,11 +156,14 @@ class IncomingBlob:
 
     def _finish_largest(self, url: str, token: str | None, size: int, meter: Meter) -> bool:
         partials = self._partials()
-        if self._path.exists() or not partials:
+        # One that is longer than the file can only be wrong, and the hub has nothing to send after its end.
+        fitting = [path for path in partials if not 0 < size < _size(path)]
+        for path in partials:
+            if path not in fitting[-1:]:
+                path.unlink()
+        if self._path.exists() or not fitting:
             return False
-        *rest, largest = partials
-        for path in rest:
-            path.unlink()
+        largest = fitting[-1]
         done = _size(largest)
         meter.set_done(done)
         options = {
