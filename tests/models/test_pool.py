@@ -192,6 +192,22 @@ def test_two_names_of_one_file_are_one_model(pool_ground: Ground, monkeypatch: p
     assert len(pool_ground.workers.loads) == 2
 
 
+def test_a_second_name_is_looked_up_anew_once_the_model_has_gone(
+    pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name: pool_ground.source._path(parse_reference(name)) for name in (A, B)}
+    pool_ground.use(A)
+    pool_ground.use(B)
+    files["now.gguf"] = files[A]
+    monkeypatch.setattr(pool_ground.source, "locate", lambda ref: files[ref.name])
+    pool_ground.use("now.gguf")
+    pool_ground.pool.unload("now.gguf")
+    files["now.gguf"] = files[B]
+    lease = pool_ground.hold("now.gguf")
+    assert lease.loaded.worker is pool_ground.workers.started[1]
+    assert pool_ground.status(A) == "unloaded"
+
+
 def test_names_of_models_that_never_came_do_not_pile_up(
     pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -169,7 +169,7 @@ class ModelPool:
             raise refusal
 
     def _entry(self, ref: ModelRef) -> ModelEntry:
-        if ref.name not in self._entries:
+        if not self._residents.has(ref):
             self._residents.forget_oldest()
             default = Target(self._config.ctx_length, use_gpu=True)
             self._entries[ref.name] = ModelEntry(ref, default, self._config.load_cooldown)

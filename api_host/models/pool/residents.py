@@ -18,6 +18,7 @@ from api_host.models.pool.eviction import choose_victims
 from api_host.models.pool.loaded import LoadedModel
 from api_host.models.pool.loading import Loading
 from api_host.models.pool.memory import Memory, Need
+from api_host.models.reference import ModelRef
 
 ROOM_WAIT_S = 120.0
 MOST_NAMES = 200
@@ -48,11 +49,15 @@ class Residents:
         """The entries, each once, however many names it has. Call it with the lock held."""
         return list(dict.fromkeys(self.entries.values()))
 
+    def has(self, ref: ModelRef) -> bool:
+        """With the lock held: whether there is an entry for this name. One that it was merged into is none any more
+        when its model has gone: the name may mean another file by now."""
+        entry = self.entries.get(ref.name)
+        return entry is not None and (entry.ref == ref or _stands_for_something(entry))
+
     def forget_oldest(self) -> None:
         """With the lock held: drops the oldest names that stand for nothing, so that wrong ones cannot pile up."""
-        spare = [
-            name for name, entry in self.entries.items() if not (entry.in_use or entry.cooldown.remaining)
-        ]
+        spare = [name for name, entry in self.entries.items() if not _stands_for_something(entry)]
         for name in spare[: max(0, len(self.entries) - MOST_NAMES)]:
             del self.entries[name]
 
@@ -198,3 +203,7 @@ class Residents:
                 f"there is no room for {loading.ref.name} beside the models that are answering now; try again",
                 retry_after=RETRY_AFTER_S,
             )
+
+
+def _stands_for_something(entry: ModelEntry) -> bool:
+    return entry.in_use or entry.cooldown.remaining > 0
