@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -97,24 +96,26 @@ def _tell_removed(removed: list[tuple[str, int]], as_json: bool, quiet: bool) ->
 
 def _ask(cache: ModelCache, wanted: list[ModelRef], can_ask: bool) -> None:
     """Goes on after a yes only. Nothing that is here: no question, ``remove`` tells that."""
-    doomed = [model for ref in wanted for model in _meant(cache, ref)]
+    doomed = [named for ref in wanted for named in _meant(cache, ref)]
     if not doomed:
         return
     if not can_ask:
         raise click.UsageError("nobody can be asked here; --yes removes without asking")
-    for model in doomed:
-        click.echo(f"  {model.name}  {size_text(model.size)}", err=True)
+    for name, size in doomed:
+        click.echo(f"  {name}  {size_text(size)}", err=True)
     click.confirm(
         "Remove this?" if len(doomed) == 1 else f"Remove these {len(doomed)}?", abort=True, err=True
     )
 
 
-def _meant(cache: ModelCache, ref: ModelRef) -> Sequence[CachedModel]:
-    """What would go with ``ref``."""
+def _meant(cache: ModelCache, ref: ModelRef) -> list[tuple[str, int]]:
+    """What would go with ``ref``, by name, and its bytes."""
     if ref.repo_id is not None and ref.file_name is None and ref.quant is None:
-        return cache.models_of(ref.repo_id)
+        models, rest = cache.models_of(ref.repo_id), cache.rest_of(ref.repo_id)
+        others = [(f"{ref.name}: other files and unfinished downloads", rest)] if rest else []
+        return [(model.name, model.size) for model in models] + others
     path = cache.find(ref)
-    return [model for model in cache.list() if model.path == path]
+    return [(model.name, model.size) for model in cache.list() if model.path == path]
 
 
 def _entry(model: CachedModel) -> dict[str, str | int | float | None]:

@@ -88,6 +88,12 @@ class ModelCache:
         """Those of a hub repository, sorted by name, whatever local files there are beside it."""
         return list(self._entries(f"{repo_id}/", self.files_of(repo_id)))
 
+    def rest_of(self, repo_id: str) -> int:
+        """Bytes that are cached of it beside those: files of other programs, downloads that are not done."""
+        repository = self.folder / f"models--{repo_id.replace('/', '--')}"
+        all_of_it = sum(_bytes_below(repository / part) for part in ("blobs", "snapshots"))
+        return max(0, all_of_it - sum(model.size for model in self.models_of(repo_id)))
+
     def local_files(self) -> dict[str, Path]:
         """The GGUF files below ``models_dir`` that are no part of the hub cache, by relative path."""
         if self.models_dir is None or not self.folder.is_dir():
@@ -241,8 +247,10 @@ def _unlink_with_blob(link: Path, repository: Path) -> int:
 
 
 def _remove_tree(folder: Path) -> int:
-    freed = sum(
-        path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()
-    )
+    freed = _bytes_below(folder)
     shutil.rmtree(folder)
     return freed
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

@@ -87,6 +87,19 @@ def test_rm_of_a_repository_names_its_files_and_no_local_ones(terminal: Begin, m
     assert len(list(local.iterdir())) == 2 and not snapshot.exists()
 
 
+def test_rm_of_a_repository_asks_about_what_is_no_model_too(terminal: Begin, cli: Cli, models: Path) -> None:
+    blobs = models / "models--owner--name" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "weights-of-another-program").write_bytes(bytes(2_000_000))
+    (blobs / "etag.1234.incomplete").write_bytes(bytes(1_000_000))
+    unasked = cli("rm", "owner/name", "--models-dir", str(models))
+    assert unasked.returncode == exits.USAGE and len(list(blobs.iterdir())) == 2
+    shown = terminal("rm", "owner/name", "--models-dir", str(models))
+    shown.until("owner/name: other files and unfinished downloads  3 MB", "Remove this? [y/N]")
+    shown.type("y\n")
+    assert shown.to_the_end() == 0 and not blobs.exists()
+
+
 def test_rm_removes_nothing_where_nobody_can_be_asked(cli: Cli, models: Path) -> None:
     done = cli("rm", "other.gguf", "--models-dir", str(models), stdin="y\n")
     assert done.returncode == exits.USAGE and "--yes" in done.stderr
