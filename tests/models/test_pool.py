@@ -192,6 +192,15 @@ def test_two_names_of_one_file_are_one_model(pool_ground: Ground, monkeypatch: p
     assert len(pool_ground.workers.loads) == 2
 
 
+def test_a_model_has_one_size_however_often_it_is_loaded(pool_ground: Ground) -> None:
+    pool_ground.source.size = 1234
+    pool_ground.use(A)
+    (entry,) = pool_ground.pool.entries()
+    assert (entry["status"], entry["size"]) == ("loaded", 1234)
+    pool_ground.pool.unload(A)
+    assert pool_ground.pool.entries()[0]["size"] == 1234
+
+
 def test_a_second_name_is_looked_up_anew_once_the_model_has_gone(
     pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:

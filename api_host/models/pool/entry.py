@@ -115,7 +115,6 @@ class ModelEntry:
 
     def note_loaded(self, model: LoadedModel) -> None:
         self.model = model
-        self.size = model.info.size or self.size
         self.error = None
         self.cooldown.reset()
 
