@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,3 +43,20 @@ def test_a_leftover_longer_than_the_file_is_replaced_by_a_whole_download(tmp_pat
         blob.rename(blob.with_name(f"{blob.name}.12345678.incomplete")).write_bytes(b"GGUF" * 1001)
         assert hub.fetch(ref).read_bytes() == b"GGUF" * 1000
         assert [path.name for path in blob.parent.iterdir()] == [blob.name]
+
+
+def test_a_file_too_large_for_the_file_system_is_none_of_the_network(tmp_path: Path) -> None:
+    """As on FAT32, which has no files over 4 GB; here by the process's own limit."""
+    script = (
+        "import resource, sys; from pathlib import Path; from api_host.errors import DiskFull;"
+        "from api_host.models.hub.hub import Hub; from api_host.models.reference import parse_reference;"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000));"
+        "hub = Hub(Path(sys.argv[1]), disk_reserve=0, endpoint=sys.argv[2])\n"
+        "try: hub.fetch(parse_reference('owner/name/m.gguf'))\n"
+        "except DiskFull as error: print(error.message)"
+    )
+    with LoopbackHub() as loopback:
+        loopback.add("owner/name", "m.gguf", bytes(1_000_000))
+        command = [sys.executable, "-c", script, str(tmp_path), loopback.url]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "larger than the disk's file system" in done.stdout, done.stderr

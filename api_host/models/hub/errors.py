@@ -130,6 +130,11 @@ def _from_disk(error: OSError) -> ApiHostError | None:
         return DiskFull(
             "the disk became full during the download: free space, or set models_dir to a larger disk"
         )
+    if error.errno == errno.EFBIG:
+        return DiskFull(
+            "the file is larger than the disk's file system or this user's limit allows: choose a smaller file, or set"
+            " models_dir to another disk"
+        )
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return DownloadFailed(
             "the models folder cannot be written: set models_dir to a folder that this user may write"
