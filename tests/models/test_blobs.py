@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from api_host.models.cache import mark_of
 from api_host.models.hub.blobs import keeping
 from api_host.models.hub.hub import Hub
 from api_host.models.reference import parse_reference
@@ -32,6 +33,18 @@ def test_what_broke_off_on_the_network_is_taken_from_the_library_and_a_full_disk
     with pytest.raises(type(broken)):
         keeping(xet_get)(incomplete_path=tmp_path / "etag.1234.incomplete")
     assert [path.name for path in tmp_path.iterdir()] == left
+
+
+def test_what_was_kept_goes_when_another_process_has_fetched_the_file(tmp_path: Path) -> None:
+    with LoopbackHub() as loopback:
+        loopback.add("owner/name", "m.gguf", b"GGUF" * 1000)
+        hub = Hub(tmp_path, disk_reserve=0, endpoint=loopback.url)
+        ref = parse_reference("owner/name/m.gguf")
+        blob = hub.fetch(ref).resolve()
+        blob.with_name(f"{blob.name}.12345678.kept.incomplete").write_bytes(b"GGUF" * 500)
+        mark_of(blob).touch()
+        hub.fetch(ref)
+        assert [path.name for path in blob.parent.iterdir()] == [blob.name]
 
 
 def test_a_leftover_longer_than_the_file_is_replaced_by_a_whole_download(tmp_path: Path) -> None:

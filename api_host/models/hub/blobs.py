@@ -28,6 +28,7 @@ from api_host.models.hub.meter import Meter
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HASH_BYTES = 1024 * 1024
 _LOCK_WAIT_S = 0.05
+_KEPT = ".kept.incomplete"
 
 
 def accepted(function: Callable[..., Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def keeping(transfer: Callable[..., None]) -> Callable[..., None]:
             # Its calls of itself have renamed it already, or the file system does not rename what is open.
             with contextlib.suppress(OSError):
                 if _size(partial):
-                    partial.rename(partial.with_suffix(".kept.incomplete"))
+                    partial.rename(partial.with_suffix(_KEPT))
             raise
 
     return kept
@@ -106,6 +107,9 @@ class IncomingBlob:
             mark_of(self._path).touch()
 
     def unmark(self) -> None:
+        # Another process may have fetched the file meanwhile; nobody else writes to what was kept.
+        for path in self._path.parent.glob(f"{self._etag}*{_KEPT}"):
+            path.unlink(missing_ok=True)
         mark_of(self._path).unlink(missing_ok=True)
 
     def resume(self, url: str, token: str | None, size: int, meter: Meter) -> bool:
