@@ -201,6 +201,15 @@ def test_a_model_has_one_size_however_often_it_is_loaded(pool_ground: Ground) ->
     assert pool_ground.pool.entries()[0]["size"] == 1234
 
 
+def test_a_model_that_was_not_fetched_to_the_end_has_no_size(pool_ground: Ground) -> None:
+    pool_ground.source.gate.clear()
+    pool_ground.claim(A).release()
+    eventually(lambda: pool_ground.pool.entries()[0]["size"] == 1000)
+    pool_ground.pool.unload(A)
+    (entry,) = pool_ground.pool.entries()
+    assert (entry["status"], entry["size"]) == ("unloaded", None)
+
+
 def test_a_second_name_is_looked_up_anew_once_the_model_has_gone(
     pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -106,6 +106,11 @@ class Loading:
             return self._download
         return {"seconds": round(time.monotonic() - self._load_began, 1)}
 
+    @property
+    def fetched_size(self) -> int | None:
+        """Bytes of the model's file; None as long as it is not all on this disk."""
+        return self.size if self.status == "loading" else None
+
     def begin(self, run: Callable[[], None]) -> None:
         """Runs ``run`` in a thread of this attempt's own."""
         self._thread = threading.Thread(target=run, name=f"load {self.ref.name}", daemon=True)

@@ -263,7 +263,7 @@ class ModelPool:
             outcome = WorkerDied(f"the process of {entry.name} ended as soon as the model was loaded")
         with self._lock:
             entry.loading = None
-            entry.size = loading.size or entry.size
+            entry.size = loading.fetched_size or entry.size
             unwanted = self._residents.stopping or loading.cancelled
             if isinstance(outcome, ApiHostError):
                 self._fail(entry, loading, outcome)
