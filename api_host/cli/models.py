@@ -15,6 +15,7 @@ from api_host.cli.sizes import size_text
 from api_host.config import HostConfig
 from api_host.models.cache import CachedModel, ModelCache
 from api_host.models.details import details_of
+from api_host.models.pool.memory import file_size
 from api_host.models.reference import ModelRef, parse_reference
 
 LS_EXAMPLES = """
@@ -115,7 +116,9 @@ def _meant(cache: ModelCache, ref: ModelRef) -> list[tuple[str, int]]:
         others = [(f"{ref.name}: other files and unfinished downloads", rest)] if rest else []
         return [(model.name, model.size) for model in models] + others
     path = cache.find(ref)
-    return [(model.name, model.size) for model in cache.list() if model.path == path]
+    listed = [(model.name, model.size) for model in cache.list() if model.path == path]
+    # A projector, or what lies beside models else, is on no list.
+    return listed if listed or path is None else [(ref.name, file_size(path))]
 
 
 def _entry(model: CachedModel) -> dict[str, str | int | float | None]:

@@ -100,10 +100,12 @@ def test_rm_of_a_repository_asks_about_what_is_no_model_too(terminal: Begin, cli
     assert shown.to_the_end() == 0 and not blobs.exists()
 
 
-def test_rm_removes_nothing_where_nobody_can_be_asked(cli: Cli, models: Path) -> None:
-    done = cli("rm", "other.gguf", "--models-dir", str(models), stdin="y\n")
+@pytest.mark.parametrize("name", ["other.gguf", "mmproj-other.gguf"])
+def test_rm_removes_nothing_where_nobody_can_be_asked(cli: Cli, models: Path, name: str) -> None:
+    (models / "mmproj-other.gguf").write_bytes(b"GGUF")
+    done = cli("rm", name, "--models-dir", str(models), stdin="y\n")
     assert done.returncode == exits.USAGE and "--yes" in done.stderr
-    assert (models / "other.gguf").exists()
+    assert (models / name).exists()
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [("y\n", 0, 0), ("n\n", 130, 2), ("\n", 130, 2)])
