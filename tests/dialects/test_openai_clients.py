@@ -12,6 +12,7 @@ from typing import Any
 
 import openai
 import pytest
+from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import HumanMessage
 from langchain_openai import ChatOpenAI, OpenAI, OpenAIEmbeddings
 from pydantic import BaseModel, SecretStr
@@ -264,6 +265,13 @@ def test_langchain_chats_plain_streamed_and_async(demo_host: ApiHost) -> None:
         return "".join([chunk.text async for chunk in chat.astream(question)])
 
     assert asyncio.run(ask()) == plain.text
+
+
+@pytest.mark.parametrize("responses", [False, True])
+def test_langchain_knows_a_prompt_that_is_too_long(demo_host: ApiHost, responses: bool) -> None:
+    chat = ChatOpenAI(**langchain(demo_host, use_responses_api=responses))
+    with pytest.raises(ContextOverflowError, match="model's maximum context length is 2048 tokens"):
+        chat.invoke("word " * 5000)
 
 
 @pytest.mark.parametrize("method", ["json_schema", "function_calling"])

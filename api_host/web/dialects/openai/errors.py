@@ -13,6 +13,7 @@ from flask import Response
 
 from api_host.errors import (
     ApiHostError,
+    ContextLengthExceeded,
     InvalidRequest,
     ModelFileNotFound,
     RepoNotFound,
@@ -62,7 +63,7 @@ def error_object(error: ApiHostError) -> dict[str, Any]:
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     return {
         **error.details,
-        "message": error.message,
+        "message": _message(error),
         "type": kind,
         "param": "model" if _is_unknown_model(error) else field_named(error),
         "code": _code(error),
@@ -75,6 +76,16 @@ def late_error(error: ApiHostError) -> dict[str, Any]:
     if error.retry_after is not None:
         told["retry_after"] = error.retry_after
     return {"error": told}
+
+
+def _message(error: ApiHostError) -> str:
+    n_ctx = error.details.get("n_ctx")
+    if n_ctx is None or not isinstance(error, ContextLengthExceeded):
+        return error.message
+    # LangChain, LiteLLM and others know this error by such words of OpenAI's or Anthropic's, and shorten the chat.
+    return (
+        f"This model's maximum context length is {n_ctx} tokens, and the prompt is too long: {error.message}"
+    )
 
 
 def _status(error: ApiHostError) -> int:
