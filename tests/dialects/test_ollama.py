@@ -149,6 +149,15 @@ def test_logprobs_are_told_for_each_token(client: ollama.Client) -> None:
     assert all(one.logprob <= 0 and len(one.top_logprobs or []) == 2 for one in answer.logprobs)
 
 
+def test_logprobs_tell_the_bytes_of_a_token_too(demo_host: ApiHost) -> None:
+    body = {"prompt": FRANCE, "options": GREEDY, "logprobs": True, "top_logprobs": 1, "stream": False}
+    url, token = f"{demo_host.local_url}/api/generate", demo_host.access_token
+    answer = requests.post(url, json=body | {"model": "demo", "token": token}, timeout=30).json()
+    for one in answer["logprobs"]:
+        assert bytes(one["bytes"]).decode() == one["token"]
+        assert bytes(one["top_logprobs"][0]["bytes"]).decode() == one["top_logprobs"][0]["token"]
+
+
 def test_texts_are_embedded_and_cut_to_dimensions(client: ollama.Client) -> None:
     whole = client.embed("demo", ["The sea", "A cat"])
     assert len(whole.embeddings) == 2 and whole.prompt_eval_count and whole.total_duration

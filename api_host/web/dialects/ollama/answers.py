@@ -68,7 +68,7 @@ def _logprobs(piece: Piece) -> dict[str, Any]:
 
 
 def _logprob(one: TokenLogprob) -> dict[str, Any]:
-    return {"token": one.token, "logprob": one.logprob}
+    return {"token": one.token, "logprob": one.logprob, "bytes": list(one.as_bytes)}
 
 
 Shape = Callable[[Piece], dict[str, Any]]
