@@ -260,6 +260,7 @@ def test_the_template_may_have_opened_the_reasoning() -> None:
         ('{"name": "weather", "arguments": ' + WEATHER + "}", PARIS),
         ('[{"name": "weather", "arguments": ' + WEATHER + '}, {"name": "f", "arguments": {}}] ', None),
         ('{"name": "wea', [("text", '{"name": "wea')]),
+        ('[{"name": "weather", "arguments": ' + WEATHER + '}, {"name": "wea', PARIS),
     ],
 )
 def test_a_forced_call_is_read_whatever_the_template_has_opened(text: str, expected: Any) -> None:

@@ -51,8 +51,9 @@ class OutputParser:
 
     def _answer(self) -> Reading[None]:
         if self._forced:
-            yield from self._read_calls(llama3.MARKER, marked=False)
-            yield from self._read_text(())
+            # Behind a call there is nothing but the beginning of another one that was cut.
+            if not (yield from self._read_calls(llama3.MARKER, marked=False)):
+                yield from self._read_text(())
             return
         if self._reasoning:
             yield from reasoning.read(self._source, self._parts, reasoning.end_of_opened(self._prompt))
