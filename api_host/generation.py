@@ -53,7 +53,7 @@ class Message:
 class SamplingParams:
     """How tokens are drawn; llama.cpp's own names and meanings.
 
-    ``temperature`` 0 or ``top_k`` 1 is greedy. The chain is applied in llama.cpp's order: logit bias,
+    ``temperature`` 0, ``top_k`` 1 or ``top_p`` 0 is greedy. The chain is applied in llama.cpp's order: logit bias,
     penalties, top_k, typical_p, top_p, min_p, temperature, draw; mirostat 1 or 2 replaces the truncating ones.
     ``seed`` None draws from the system; a set seed alone decides the draws of a request, whatever runs beside it.
     ``max_length`` bounds prompt and answer together, in tokens; ``min_tokens`` come before the model may end its text.
@@ -70,7 +70,7 @@ class SamplingParams:
     max_length: Annotated[int, Ge(1), Le(10_000_000)] | None = None
     temperature: Annotated[float, Ge(0), Le(10)] = 1.0
     top_k: Annotated[int, Ge(0), Le(1_000_000)] = 10
-    top_p: Annotated[float, Gt(0), Le(1)] = 0.95
+    top_p: Annotated[float, Ge(0), Le(1)] = 0.95
     min_p: Annotated[float, Ge(0), Le(1)] = 0.0
     typical_p: Annotated[float, Gt(0), Le(1)] = 1.0
     repeat_penalty: Annotated[float, Gt(0), Le(10)] = 1.0
@@ -98,7 +98,7 @@ class SamplingParams:
 
     @property
     def greedy(self) -> bool:
-        return self.temperature == 0 or self.top_k == GREEDY_TOP_K
+        return self.temperature == 0 or self.top_k == GREEDY_TOP_K or self.top_p == 0
 
 
 @dataclass

@@ -145,7 +145,7 @@ WRONG = [
     (
         "/generate",
         {"prompt": "x", "params": {"top_p": 2}},
-        "params.top_p: 2 is too large; allowed: a number above 0",
+        "params.top_p: 2 is too large; allowed: a number from 0",
     ),
     ("/generate", {"prompt": "x", "params": {"stop": "#"}}, 'params.stop: "#" is not a list'),
     ("/generate", {"prompt": "x", "params": {"seed": -2}}, "params.seed: -2 is too small"),

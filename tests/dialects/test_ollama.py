@@ -133,6 +133,11 @@ def test_options_reach_the_sampler(client: ollama.Client) -> None:
         client.generate("demo", "x", options=warm).response
         == client.generate("demo", "x", options=warm).response
     )
+    likeliest = {**warm, "top_p": 0}
+    assert (
+        client.generate("demo", "x", options=likeliest).response
+        == client.generate("demo", "x", options={**likeliest, **GREEDY}).response
+    )
 
 
 def test_a_format_holds_the_text_to_json(client: ollama.Client) -> None:

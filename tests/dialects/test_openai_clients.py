@@ -253,6 +253,13 @@ def test_a_stream_that_its_client_cuts_frees_its_slot(demo_host: ApiHost, client
     assert within(1, lambda: n_running() == 0)
 
 
+def test_a_top_p_of_0_takes_the_likeliest_tokens(client: openai.OpenAI) -> None:
+    def text(**sampling: Any) -> str:
+        return client.completions.create(model="demo", prompt="x", max_tokens=20, **sampling).choices[0].text
+
+    assert text(temperature=2, top_p=0) == text(temperature=0)
+
+
 def test_langchain_chats_plain_streamed_and_async(demo_host: ApiHost) -> None:
     chat = ChatOpenAI(**langchain(demo_host, temperature=0, stream_usage=True))
     question = [HumanMessage("What is the capital of Germany?")]

@@ -107,7 +107,7 @@ def test_the_body_counts_where_the_query_says_otherwise(site: Site) -> None:
             "InvalidRequest: max_new_tokens: 0 is too small; allowed: a whole number from 1",
         ),
         ({"max_new_tokens": "many"}, 'InvalidRequest: max_new_tokens: "many"'),
-        ({"top_p": 7}, "InvalidRequest: top_p: 7 is too large; allowed: a number above 0 up to 1"),
+        ({"top_p": 7}, "InvalidRequest: top_p: 7 is too large; allowed: a number from 0 up to 1"),
         ({"do_sample": 2}, "InvalidRequest: do_sample: 2"),
         ({"model": ""}, "InvalidRequest: model: is empty"),
         ({"repo_id": "o/n"}, "InvalidRequest: file_name: is missing"),

@@ -51,7 +51,7 @@ WRONG = [
     ({"messages": [{"role": "assistant", "content": "x"}]}, "messages.0.role: assistant cannot stand here"),
     ({"max_new_tokens": 0}, "max_new_tokens: 0 is too small; allowed: a whole number from 1 up to 10000000"),
     ({"temperature": 11}, "temperature: 11 is too large; allowed: a number from 0 up to 10"),
-    ({"top_p": 0}, "top_p: 0 is too small; allowed: a number above 0 up to 1"),
+    ({"top_p": -1}, "top_p: -1 is too small; allowed: a number from 0 up to 1"),
     ({"top_k": "40"}, 'top_k: "40" is not a whole number'),
     ({"stream": "yes"}, 'stream: "yes" is not true or false; allowed: true or false'),
     ({"max_length": 9, "max_new_tokens": 8}, "max_length: 9 differs from max_new_tokens"),

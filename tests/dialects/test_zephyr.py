@@ -143,7 +143,7 @@ def test_comments_are_asked_for_or_not(site: Site) -> None:
 
 @pytest.mark.parametrize("path", ROUTES[1:])
 def test_every_wrong_field_is_told_in_one_sentence_of_its_own(site: Site, path: str) -> None:
-    wrong = {"max_new_tokens": 0, "temperature": "hot", "top_k": -1, "top_p": 0, "do_sample": "yes"}
+    wrong = {"max_new_tokens": 0, "temperature": "hot", "top_k": -1, "top_p": -1, "do_sample": "yes"}
     found = detail(site.post(wrong, path)).split("; ")
     text = "code" if path == "/zephyr/code-doc" else "user_message"
     assert f"{text}: is missing" in found
@@ -151,7 +151,7 @@ def test_every_wrong_field_is_told_in_one_sentence_of_its_own(site: Site, path: 
         "max_new_tokens: 0 is too small",
         'temperature: "hot" is not a number',
         "top_k: -1 is too small",
-        "top_p: 0 is too small",
+        "top_p: -1 is too small",
         'do_sample: "yes" is not true or false',
     ):
         assert sentence in found

@@ -9,11 +9,11 @@ from tests.web.site import Site
 WRONG_FIELDS = [
     (
         {"parameters": {"top_p": 3}},
-        "parameters.top_p: 3 is too large; allowed: a number above 0 up to 1",
+        "parameters.top_p: 3 is too large; allowed: a number from 0 up to 1",
     ),
     (
-        {"parameters": {"top_p": 0}},
-        "parameters.top_p: 0 is too small; allowed: a number above 0 up to 1",
+        {"parameters": {"typical_p": 0}},
+        "parameters.typical_p: 0 is too small; allowed: a number above 0 up to 1",
     ),
     (
         {"parameters": {"max_tokens": "5"}},

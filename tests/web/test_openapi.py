@@ -98,7 +98,7 @@ TEMPERATURE = {"minimum": 0, "maximum": 10}
         ("/api", "parameters.max_tokens", MOST_TOKENS, 512),
         ("/api", "parameters.temperature", TEMPERATURE, 1.0),
         ("/api", "parameters.top_k", {"minimum": 0}, 10),
-        ("/api", "parameters.top_p", {"exclusiveMinimum": 0, "maximum": 1}, 0.95),
+        ("/api", "parameters.top_p", {"minimum": 0, "maximum": 1}, 0.95),
         ("/v1/chat/completions", "max_completion_tokens", MOST_TOKENS, None),
         ("/v1/completions", "temperature", TEMPERATURE, None),
         ("/v1/embeddings", "dimensions", {"minimum": 1}, None),

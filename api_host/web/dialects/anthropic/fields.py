@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 
 from api_host.generation import GenerationRequest, SamplingParams
 from api_host.web.dialects.anthropic.tools import Tools, read_tools, tools_problems
@@ -47,7 +47,7 @@ class Body(Prompt, SamplingParams):
 
     max_tokens: Annotated[int, Ge(1), Le(1_000_000)] = field(kw_only=True)
     top_k: Annotated[int, Ge(0), Le(1_000_000)] = 0
-    top_p: Annotated[float, Gt(0), Le(1)] = 1.0
+    top_p: Annotated[float, Ge(0), Le(1)] = 1.0
     stop_sequences: Annotated[list[Annotated[str, MinLen(1), MaxLen(1000)]], MaxLen(64)] | None = None
     n: Literal[1] = 1
     stream: bool = False

@@ -41,7 +41,7 @@ class Params:
     temp: Temperature | None = None
     temperature: Temperature | None = None
     top_k: Annotated[int, Ge(0), Le(1_000_000)] | None = None
-    top_p: Annotated[float, Gt(0), Le(1)] | None = None
+    top_p: Annotated[float, Ge(0), Le(1)] | None = None
     stop: Annotated[list[Annotated[str, MaxLen(1000)]], MaxLen(64)] | None = None
     repeat_penalty: Annotated[float, Gt(0), Le(10)] | None = None
     repeat_last_n: Annotated[int, Ge(-1), Le(1_000_000)] | None = None

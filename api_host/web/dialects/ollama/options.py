@@ -36,7 +36,7 @@ class Options:
     seed: Annotated[int, Ge(-1), Le(2**32 - 2)] | None = None
     temperature: Annotated[float, Ge(0), Le(10)] | None = None
     top_k: Annotated[int, Ge(0), Le(1_000_000)] | None = None
-    top_p: Annotated[float, Gt(0), Le(1)] | None = None
+    top_p: Annotated[float, Ge(0), Le(1)] | None = None
     min_p: Annotated[float, Ge(0), Le(1)] | None = None
     typical_p: Annotated[float, Gt(0), Le(1)] | None = None
     repeat_penalty: Annotated[float, Gt(0), Le(10)] | None = None

@@ -49,7 +49,7 @@ class Drawing:
     do_sample: bool | None = field(default=None, kw_only=True)
     temperature: Annotated[float, Ge(0), Le(10)] | None = field(default=None, kw_only=True)
     top_k: Annotated[int, Ge(0), Le(1_000_000)] | None = field(default=None, kw_only=True)
-    top_p: Annotated[float, Gt(0), Le(1)] | None = field(default=None, kw_only=True)
+    top_p: Annotated[float, Ge(0), Le(1)] | None = field(default=None, kw_only=True)
     repetition_penalty: Annotated[float, Gt(0), Le(10)] | None = field(default=None, kw_only=True)
 
     def sampling(self) -> SamplingParams:

@@ -55,7 +55,7 @@ class Body(NoEquivalent):
     messages: list[Turn] = field(kw_only=True)
     max_new_tokens: Length = 4096
     temperature: Annotated[float, Ge(0), Le(10)] = 1.0
-    top_p: Annotated[float, Gt(0), Le(1)] = 0.95
+    top_p: Annotated[float, Ge(0), Le(1)] = 0.95
     top_k: Annotated[int, Ge(0), Le(1_000_000)] = 40
     repetition_penalty: Annotated[float, Gt(0), Le(10)] = 1.0
     no_repeat_ngram_size: Annotated[int, Ge(0), Le(1000)] = 0

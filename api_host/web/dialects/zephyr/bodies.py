@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Annotated
 
-from annotated_types import Ge, Gt, Le, MaxLen, MinLen
+from annotated_types import Ge, Le, MaxLen, MinLen
 
 from api_host.generation import GenerationRequest, Message, SamplingParams
 from api_host.web.dialects.zephyr import prompts
@@ -35,7 +35,7 @@ class Sampled(NamedModel, ABC):
     do_sample: bool = True
     temperature: Annotated[float, Ge(0), Le(10)] = 0.7
     top_k: Annotated[int, Ge(0), Le(1_000_000)] = 50
-    top_p: Annotated[float, Gt(0), Le(1)] = 0.95
+    top_p: Annotated[float, Ge(0), Le(1)] = 0.95
     seed: Annotated[int, Ge(0), Le(2**32 - 2)] | None = None
 
     @classmethod
