@@ -6,14 +6,14 @@ import dataclasses
 import json
 import socket
 from collections.abc import Callable
-from typing import Any, get_type_hints
+from typing import Annotated, Any, get_type_hints
 
 import pytest
 import requests
 
 from api_host.errors import InvalidRequest, QueueFull
 from api_host.generation import GenerationRequest, Message, SamplingParams
-from api_host.web.dialects.ollama.options import DEFAULTS, Options
+from api_host.web.dialects.ollama.options import DEFAULTS, Options, Whole
 from tests.fakes.pipeline import Step, answer
 from tests.web.site import TOKEN, Site, read_all
 
@@ -80,11 +80,23 @@ def test_options_have_ollamas_names_and_defaults(site: Site) -> None:
     assert asked(site).options.use_gpu is False
 
 
+def test_whole_numbers_of_options_may_be_written_with_a_point(site: Site) -> None:
+    given = {"num_predict": 7.0, "num_ctx": 512.0, "seed": 3.0, "top_k": 5.0, "repeat_last_n": 8.0}
+    site.post({"messages": HI, "options": {**given, "mirostat": 0.0, "num_gpu": 0.0}}, "/api/chat")
+    sampling, options = asked(site).sampling, asked(site).options
+    assert (sampling.max_tokens, sampling.seed, sampling.top_k, sampling.repeat_last_n) == (7, 3, 5, 8)
+    assert (options.ctx_length, options.use_gpu) == (512, False)
+    error = refused(site.post({"messages": HI, "options": {"num_ctx": 512.5}}, "/api/chat"), 400)
+    assert error.startswith("options.num_ctx: 512.5 is not a whole number")
+
+
 def test_ranges_are_those_of_the_house() -> None:
     ours, house = (get_type_hints(kind, include_extras=True) for kind in (Options, SamplingParams))
     shared = (ours.keys() & house.keys()) - {"seed"}  # -1 is a random one
     assert len(shared) == 13
-    assert {name: ours[name] for name in shared} == {name: house[name] | None for name in shared}
+    for name in shared:
+        whole = house[name].__origin__ is int
+        assert ours[name] == (Annotated[house[name], Whole] if whole else house[name]) | None
 
 
 @pytest.mark.parametrize(

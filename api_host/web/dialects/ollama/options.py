@@ -11,11 +11,16 @@ from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt, Le, MaxLen
+from pydantic import BeforeValidator
 
 from api_host.generation import LoadOptions, SamplingParams, fresh_seed
 from api_host.web.naming import CtxLength
 
 MAX_TOKENS = 1_000_000
+# Ollama takes 4096.0 for a whole number, and a client whose numbers are floats sends it so.
+Whole = BeforeValidator(
+    lambda given: int(given) if isinstance(given, float) and given.is_integer() else given
+)
 DEFAULTS = {"temperature": 0.8, "top_k": 40, "top_p": 0.9, "repeat_penalty": 1.1}
 
 
@@ -30,20 +35,20 @@ class Options:
 
     __pydantic_config__ = {"extra": "ignore"}
 
-    num_predict: Annotated[int, Ge(-2), Le(MAX_TOKENS)] | None = None
-    num_ctx: CtxLength | None = None
-    num_gpu: int | None = None
-    seed: Annotated[int, Ge(-1), Le(2**32 - 2)] | None = None
+    num_predict: Annotated[int, Ge(-2), Le(MAX_TOKENS), Whole] | None = None
+    num_ctx: Annotated[CtxLength, Whole] | None = None
+    num_gpu: Annotated[int, Whole] | None = None
+    seed: Annotated[int, Ge(-1), Le(2**32 - 2), Whole] | None = None
     temperature: Annotated[float, Ge(0), Le(10)] | None = None
-    top_k: Annotated[int, Ge(0), Le(1_000_000)] | None = None
+    top_k: Annotated[int, Ge(0), Le(1_000_000), Whole] | None = None
     top_p: Annotated[float, Ge(0), Le(1)] | None = None
     min_p: Annotated[float, Ge(0), Le(1)] | None = None
     typical_p: Annotated[float, Gt(0), Le(1)] | None = None
     repeat_penalty: Annotated[float, Gt(0), Le(10)] | None = None
-    repeat_last_n: Annotated[int, Ge(-1), Le(1_000_000)] | None = None
+    repeat_last_n: Annotated[int, Ge(-1), Le(1_000_000), Whole] | None = None
     frequency_penalty: Annotated[float, Ge(-10), Le(10)] | None = None
     presence_penalty: Annotated[float, Ge(-10), Le(10)] | None = None
-    mirostat: Annotated[int, Ge(0), Le(2)] | None = None
+    mirostat: Annotated[int, Ge(0), Le(2), Whole] | None = None
     mirostat_tau: Annotated[float, Gt(0), Le(100)] | None = None
     mirostat_eta: Annotated[float, Gt(0), Le(1)] | None = None
     stop: Annotated[list[Annotated[str, MaxLen(1000)]], MaxLen(64)] | None = None
