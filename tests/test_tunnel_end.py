@@ -38,15 +38,17 @@ def test_a_process_whose_guard_was_killed_goes_too_and_is_replaced(ground: Groun
 
 
 def test_a_tunnel_that_loses_its_connection_is_replaced(ground: Ground) -> None:
-    first = ground.tunnel("ready_then_unready=0.3,ok").start()
+    first = ground.tunnel("unready,ok").start()
+    os.kill(ground.state["pid"], signal.SIGUSR1)
     assert soon(lambda: len(ground.urls) == 2)
     assert ground.urls == [first, ground.state["url"]]
     assert "lost its connection" in ground.problems[0]
 
 
 def test_the_url_is_none_while_the_tunnel_is_down(ground: Ground) -> None:
-    tunnel = ground.tunnel("die_after=0.2,refuse_429")
+    tunnel = ground.tunnel("dies,refuse_429")
     tunnel.start()
+    os.kill(ground.state["pid"], signal.SIGUSR1)
     assert soon(lambda: len(ground.problems) == 2)
     assert tunnel.url is None
     assert "tunnel was deleted" in ground.problems[0]
@@ -56,10 +58,11 @@ def test_stop_leaves_no_process_thread_or_port(ground: Ground) -> None:
     tunnel = ground.tunnel()
     tunnel.start()
     state = ground.state
+    process = psutil.Process(state["pid"])
     tunnel.stop()
     tunnel.stop()
     assert tunnel.url is None
-    assert not psutil.pid_exists(state["pid"])
+    assert is_gone(process)
     assert not is_open(state["proxy"])
     assert not is_open(f"127.0.0.1:{state['metrics']}")
 
@@ -67,11 +70,11 @@ def test_stop_leaves_no_process_thread_or_port(ground: Ground) -> None:
 def test_a_process_that_ignores_sigterm_is_killed(ground: Ground) -> None:
     tunnel = ground.tunnel("stubborn")
     tunnel.start()
-    pid = ground.state["pid"]
+    process = psutil.Process(ground.state["pid"])
     began = time.monotonic()
     tunnel.stop()
-    assert 1.5 < time.monotonic() - began < 4.0
-    assert not psutil.pid_exists(pid)
+    assert 1.5 < time.monotonic() - began < 15.0
+    assert is_gone(process)
 
 
 @pytest.mark.parametrize("mode", ["silent", "never_ready"])
@@ -81,12 +84,12 @@ def test_stop_in_the_middle_of_start_ends_both_at_once(ground: Ground, mode: str
     starting = threading.Thread(target=lambda: said.append(failure_of(tunnel)[0]))
     starting.start()
     assert soon(lambda: ground.state["launches"])
-    began = time.monotonic()
+    process, began = psutil.Process(ground.state["pid"]), time.monotonic()
     tunnel.stop()
     starting.join()
-    assert time.monotonic() - began < 1.0
+    assert time.monotonic() - began < 10.0  # of 20 to 30 s that it would have waited
     assert "stopped" in said[0]
-    assert not psutil.pid_exists(ground.state["pid"])
+    assert is_gone(process)
 
 
 def test_a_stopped_tunnel_can_be_started_again(ground: Ground) -> None:
@@ -117,7 +120,7 @@ def test_the_killed_host_takes_cloudflared_along(ground: Ground) -> None:
         [
             "import sys, time",
             "from api_host.tunnel import Timing, Tunnel",
-            "timing = Timing(settle=0.01)",
+            "timing = Timing(silence=30.0, settle=0.01)",
             "tunnel = Tunnel(sys.argv[1], print, print, sys.argv[2], probe=bool, timing=timing)",
             "tunnel.start()",
             "time.sleep(60)",
@@ -128,7 +131,7 @@ def test_the_killed_host_takes_cloudflared_along(ground: Ground) -> None:
         assert soon(lambda: "proxy" in ground.state)
         child = psutil.Process(ground.state["pid"])
         process.kill()
-    gone = soon(lambda: is_gone(child), 3.0)
+    gone = soon(lambda: is_gone(child))
     if not gone:
         child.kill()
     assert gone

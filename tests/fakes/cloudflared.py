@@ -5,8 +5,8 @@ streams and WebSockets pass as they do through the edge. Standard library only. 
 
 Environment:
     FAKE_CLOUDFLARED_MODE    what each launch does, comma-separated; the last is for all further launches:
-        ok, refuse_429, no_network, outage, silent (says nothing), never_ready, die_after=SECONDS,
-        ready_then_unready=SECONDS, stubborn (ignores SIGTERM), unnamed (never logs its URL)
+        ok, refuse_429, no_network, outage, silent (says nothing), never_ready, dies (at SIGUSR1), unready (from
+        SIGUSR1 on), stubborn (ignores SIGTERM), unnamed (never logs its URL)
     FAKE_CLOUDFLARED_STATE   a JSON file that it writes: ``{"launches", "pid", "arguments", "environment"}`` and,
         once it proxies, ``"proxy"`` (http://127.0.0.1:PORT), ``"metrics"`` (the port) and ``"url"``
     FAKE_CLOUDFLARED_PUBLIC  ``proxy``: the URL in the log is the proxy's own address
@@ -23,7 +23,6 @@ import socket
 import socketserver
 import sys
 import threading
-import time
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -230,8 +229,10 @@ def say_url(url: str) -> None:
         say(f"INF {line}")
 
 
-def run(mode: str, seconds: float, state: State) -> int:
-    hostname = "-".join(random.sample(WORDS, 4)) + ".trycloudflare.com"
+def run(mode: str, told: int, state: State) -> int:
+    # The first word differs from that of the launch before.
+    words = [WORDS[state.launches % len(WORDS)], *random.sample(WORDS, 3)]
+    hostname = "-".join(words) + ".trycloudflare.com"
     proxy = serve_proxy(hostname)
     address = f"http://127.0.0.1:{proxy.server_address[1]}"
     url = address if os.environ.get("FAKE_CLOUDFLARED_PUBLIC") == "proxy" else f"https://{hostname}"
@@ -244,12 +245,11 @@ def run(mode: str, seconds: float, state: State) -> int:
     say(f"INF Starting metrics server on 127.0.0.1:{metrics.server_address[1]}/metrics")
     if metrics.ready:
         say("INF Registered tunnel connection connIndex=0 event=0 ip=198.51.100.1 location=tst01")
-    if mode == "ready_then_unready":
-        time.sleep(seconds)
+    os.read(told, 1)
+    if mode == "unready":
         metrics.ready = False
         say('ERR Serve tunnel error error="connection with edge closed" connIndex=0 event=0 ip=198.51.100.1')
-    if mode == "die_after":
-        time.sleep(seconds)
+    if mode == "dies":
         say('ERR Initiating shutdown error="tunnel was deleted"')
         return 1
     threading.Event().wait()
@@ -267,7 +267,9 @@ def main() -> int:
         return 0
     state = State()
     modes = os.environ.get("FAKE_CLOUDFLARED_MODE", "ok").split(",")
-    mode, _, seconds = modes[min(state.launches, len(modes)) - 1].partition("=")
+    mode = modes[min(state.launches, len(modes)) - 1]
+    told, tell = os.pipe()
+    signal.signal(signal.SIGUSR1, lambda *_: os.write(tell, b"x"))
     signal.signal(signal.SIGTERM, signal.SIG_IGN if mode == "stubborn" else terminate)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if mode == "silent":
@@ -280,7 +282,7 @@ def main() -> int:
             say(logged)
         print(printed, file=sys.stderr, flush=True)
         return 1
-    return run(mode, float(seconds or 0), state)
+    return run(mode, told, state)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ import pytest
 from api_host.tunnel import Timing, Tunnel, TunnelFailed
 from tests.fakes.cloudflared import install
 
-FAST = Timing(settle=0.01, probes=2, ready=0.4, ready_poll=0.05, watch=0.05, retry=0.05)
-SOON_S = 5.0
+# Waits that a good start does not use up are long: on a busy machine its processes take their time.
+FAST = Timing(silence=30.0, settle=0.01, probes=2, ready_poll=0.05, watch=0.05, retry=0.05)
+SOON_S = 15.0
 
 
 class Origin(ThreadingHTTPServer):
