@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from api_host.host import ApiHost
+from tests.fakes.asking import model_of, within
 from tests.fakes.house import House
 from tests.fakes.pool_ground import Ground
 from tests.fakes.processes import below
 
-SETTLE_S = 3.0
+SETTLE_S = 10.0
 
 
 @pytest.fixture
@@ -34,12 +35,16 @@ def _clean(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
 
 @pytest.fixture(scope="module")
 def demo_host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiHost]:
-    """A host with the demo model on a free local port, without a tunnel; one for a module of tests."""
+    """A host with the demo model on a free local port, without a tunnel; one for a module of tests.
+
+    The model is loaded: an answer that waits for it begins with whatever fills the silence in its dialect.
+    """
     folder = tmp_path_factory.mktemp("demo_host")
     with pytest.MonkeyPatch.context() as monkeypatch:
         _clean(monkeypatch, folder)
         host = ApiHost(model="demo", tunnel=False, port=0, models_dir=folder, announce=False)
     with host:
+        assert within(60, lambda: model_of(host, "demo")["status"] == "loaded")
         yield host
 
 

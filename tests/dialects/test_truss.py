@@ -221,11 +221,16 @@ def test_a_cancel_reaches_the_stage_that_runs(
     monkeypatch.setattr(pipeline, "count", lambda request: pipeline._play(request))
     pipeline.script = lambda request: scripts[len(pipeline.generations)]
     generation = AtLeast(pipeline, GenerationRequest("x"), 40)
-    timer = threading.Timer(0.1, generation.cancel)
-    timer.start()
+
+    def cancel() -> None:
+        until(lambda: len(pipeline.generations) == stage + 1)
+        generation.cancel()
+
+    cancelling = threading.Thread(target=cancel)
+    cancelling.start()
     with pytest.raises(Cancelled):
         list(generation)
-    timer.join()
+    cancelling.join()
     assert len(pipeline.generations) == stage + 1
 
 
