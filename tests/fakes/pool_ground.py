@@ -14,7 +14,7 @@ from api_host.models.pool.pool import ModelPool
 from api_host.models.reference import parse_reference
 from tests.fakes.worker import FakeSource, FakeWorkers
 
-SOON = 5.0
+SOON = 15.0
 NEED = 1100  # a fake model of 1000 bytes, and a tenth
 
 

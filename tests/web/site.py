@@ -88,7 +88,7 @@ def read_all(sock: socket.socket) -> bytes:
     return data
 
 
-def until(condition: Callable[[], bool], seconds: float = 3.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 15.0) -> bool:
     """Whether ``condition`` comes true in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 import requests
@@ -118,15 +117,14 @@ def test_models_are_listed(site: Site, pipeline: FakePipeline) -> None:
 
 def test_a_load_is_accepted_at_once_and_goes_on_alone(site: Site, pipeline: FakePipeline) -> None:
     pipeline.known = [{"name": "demo", "status": "loading"}]
-    pipeline.script = lambda request: [Waiting("loading"), 0.5, *LOADED]
-    start = time.monotonic()
+    pipeline.script = lambda request: [Waiting("loading"), 2.0, *LOADED]
     response = site.post(
         {"model": "demo", "options": {"use_gpu": False, "ctx_lenght": 100}}, "/api/models/load"
     )
-    assert time.monotonic() - start < 0.4
+    assert not pipeline.generations[0].ended.is_set()
     assert (response.status_code, response.json()) == (202, {"model": {"name": "demo", "status": "loading"}})
     assert pipeline.loads == [("demo", LoadOptions(use_gpu=False, ctx_length=100))]
-    assert pipeline.generations[0].ended.wait(5)
+    assert pipeline.generations[0].ended.wait(15)
     assert not pipeline.generations[0].cancelled.is_set()
 
 

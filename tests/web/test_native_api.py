@@ -209,7 +209,7 @@ def test_chunks_arrive_as_they_come(site: Site, pipeline: FakePipeline) -> None:
         lines = response.iter_lines()
         first = next(line for line in lines if line.startswith(b"data"))
         assert json.loads(first[6:])["text"] == "a"
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 5
 
 
 def test_a_slow_plain_answer_is_padded_with_spaces(site: Site, pipeline: FakePipeline) -> None:

@@ -41,7 +41,7 @@ def test_a_stop_cuts_live_connections_and_leaves_nothing() -> None:
     assert until(lambda: len(site.pipeline.generations) == 3)
     start = time.monotonic()
     site.close()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4  # it would wait 5 s for what it has not cut
     assert all(generation.ended.is_set() for generation in site.pipeline.generations)
     for sock in [*streams, dripping]:
         assert b"\r\n0\r\n" not in read_all(sock)  # cut, not ended as if whole
@@ -53,9 +53,10 @@ def test_a_stop_cuts_live_connections_and_leaves_nothing() -> None:
 
 
 def test_a_stop_does_not_wait_for_a_request_that_never_ends() -> None:
-    release = threading.Event()
+    began, release = threading.Event(), threading.Event()
 
     def stuck(environ: dict[str, Any], start_response: Any) -> Iterator[bytes]:
+        began.set()
         release.wait(30)
         start_response("204 No Content", [])
         yield b""
@@ -63,10 +64,10 @@ def test_a_stop_does_not_wait_for_a_request_that_never_ends() -> None:
     server = Server(stuck, "127.0.0.1", 0, threads=2)
     sock = socket.create_connection(("127.0.0.1", server.start()), timeout=10)
     sock.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-    time.sleep(0.1)
+    assert began.wait(10)
     start = time.monotonic()
     server.stop(timeout=0.3)
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 10
     release.set()
     sock.close()
 
@@ -129,9 +130,10 @@ def test_an_address_of_another_machine_is_an_error() -> None:
 
 
 def test_a_full_queue_is_answered_with_503_at_once() -> None:
-    release = threading.Event()
+    working, release = list[threading.Thread](), threading.Event()
 
     def slow(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        working.append(threading.current_thread())
         release.wait(30)
         return FakePipelineApp(environ, start_response)
 
@@ -140,14 +142,12 @@ def test_a_full_queue_is_answered_with_503_at_once() -> None:
     try:
         with concurrent.futures.ThreadPoolExecutor(4) as pool:
             waiting = [pool.submit(requests.get, url, timeout=20) for _ in range(4)]
-            time.sleep(0.3)
-            start = time.monotonic()
+            assert until(lambda: len(working) == 2 and server._http.requests.qsize == 2)
             for _ in range(3):
                 refused = requests.post(url, data=b"x" * 100_000, timeout=5)
                 assert refused.status_code == 503
                 assert refused.headers["Retry-After"] == "1"
                 assert refused.json()["code"] == "host_busy"
-            assert time.monotonic() - start < 0.5
             release.set()
             assert [future.result().text for future in waiting] == ["fine"] * 4
         assert requests.get(url, timeout=5).text == "fine"
@@ -182,7 +182,7 @@ def test_idle_connections_do_not_take_threads(site: Site) -> None:
 
 def test_a_client_that_says_nothing_is_cut(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_S", 0.1)
-    with socket.create_connection(("127.0.0.1", site.port), timeout=2) as sock:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sock:
         assert read_all(sock) == b""
 
 
@@ -193,7 +193,7 @@ def test_a_client_that_drips_its_request_is_cut(site: Site, monkeypatch: pytest.
     sock.sendall(b"GET /health HTTP/1.1\r\n")
     answer_bytes = b""
     sock.settimeout(0.05)
-    while time.monotonic() - start < 3:
+    while time.monotonic() - start < 12:
         try:
             sock.sendall(b"X: y\r\n")
             piece = sock.recv(4096)
@@ -205,7 +205,7 @@ def test_a_client_that_drips_its_request_is_cut(site: Site, monkeypatch: pytest.
         if not piece:
             break
     sock.close()
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 10
     assert b"408" in answer_bytes
 
 
@@ -217,7 +217,7 @@ def test_a_client_that_stalls_in_its_body_is_cut(site: Site, monkeypatch: pytest
     start = time.monotonic()
     data = read_all(sock)
     assert data.startswith(b"HTTP/1.1 400") and b'"body_cut"' in data
-    assert time.monotonic() - start < 1.5
+    assert time.monotonic() - start < 8
     sock.close()
 
 
@@ -268,7 +268,7 @@ def test_an_old_client_gets_its_stream_without_chunked_framing(site: Site) -> No
 
 @pytest.mark.parametrize("options", ["close", "Close", "keep-alive, CLOSE"])
 def test_a_client_that_asks_for_the_end_of_its_connection_gets_it(site: Site, options: str) -> None:
-    with socket.create_connection(("127.0.0.1", site.port), timeout=2) as sock:
+    with socket.create_connection(("127.0.0.1", site.port), timeout=10) as sock:
         sock.sendall(f"GET /health HTTP/1.1\r\nHost: x\r\nConnection: {options}\r\n\r\n".encode())
         assert b"\r\nConnection: close\r\n" in read_all(sock)
 
@@ -290,4 +290,4 @@ def test_chunks_leave_without_delay(site: Site, pipeline: FakePipeline) -> None:
     pipeline.script = lambda request: answer(*["x"] * 2000)
     start = time.monotonic()
     assert site.post({"inputs": "Hi", "stream": True}).content.count(b'"x"') == 2000
-    assert time.monotonic() - start < 2.0
+    assert time.monotonic() - start < 20  # of 80 s that as many delays of 40 ms are
