@@ -122,8 +122,8 @@ def test_many_who_ask_at_once_share_one_download_and_its_progress(hub: Hub, loop
 
 def test_two_processes_that_want_the_same_file_transfer_it_once(hub: Hub, loopback: LoopbackHub) -> None:
     # Slower than the stall timeout: the one that waits must see that the other one moves.
-    loopback.misbehave(REPO, bytes_per_second=600_000)
-    hubs = [Hub(hub.cache.models_dir, None, 1.5, 0, loopback.url) for _ in range(2)]
+    loopback.misbehave(REPO, bytes_per_second=400_000)
+    hubs = [Hub(hub.cache.models_dir, None, 3.0, 0, loopback.url) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         paths = set(pool.map(lambda one: one.fetch(parse_reference(FILE)), hubs))
     assert len(paths) == 1 and paths.pop().read_bytes() == DATA
@@ -133,7 +133,7 @@ def test_two_processes_that_want_the_same_file_transfer_it_once(hub: Hub, loopba
 def test_a_cancelled_download_ends_its_process_and_goes_on_where_it_was(
     hub: Hub, loopback: LoopbackHub
 ) -> None:
-    slow = loopback.misbehave(REPO, bytes_per_second=1_000_000)
+    stalled = loopback.misbehave(REPO, stall_after=1_200_000)
     cancel = threading.Event()
 
     def cancel_half_way(progress: Progress) -> None:
@@ -144,7 +144,7 @@ def test_a_cancelled_download_ends_its_process_and_goes_on_where_it_was(
         hub.fetch(parse_reference(FILE), cancel_half_way, cancel)
     assert not download_children()
     assert hub.locate(parse_reference(FILE)) is None
-    slow.times = 0
+    stalled.times = 0
     assert hub.fetch(parse_reference(FILE)).read_bytes() == DATA
     assert int(loopback.ranges[-1].removeprefix("bytes=").rstrip("-")) > 500_000
 

@@ -26,9 +26,10 @@ A, B = "o/a/a.gguf", "o/b/b.gguf"
 def test_however_many_ask_a_model_is_fetched_and_loaded_once(pool_ground: Ground) -> None:
     pool_ground.source.gate.clear()
     claims = [pool_ground.claim(A) for _ in range(20)]
-    eventually(lambda: pool_ground.status(A) == "downloading")
+    half_way = {"file": A, "bytes_done": 500, "bytes_total": 1000}
+    eventually(lambda: claims[0].waiting().progress == half_way)
+    assert pool_ground.status(A) == "downloading"
     assert not claims[0].wait(0.05)
-    assert claims[0].waiting().progress == {"file": A, "bytes_done": 500, "bytes_total": 1000}
     pool_ground.source.gate.set()
     assert all(claim.wait(SOON) for claim in claims)
     assert pool_ground.source.fetched == [A]
@@ -53,7 +54,7 @@ def test_a_waiter_that_gives_up_wakes_at_once_and_the_load_goes_on(pool_ground: 
     began = time.monotonic()
     with pytest.raises(Cancelled):
         claim.wait(SOON)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < SOON / 2
     claim.release()
     pool_ground.workers.gate.set()
     eventually(lambda: pool_ground.status(A) == "loaded")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -146,7 +146,11 @@ def test_a_worker_without_memory_gets_that_of_the_idle_models_and_one_more_try(p
         pool_ground.claim(C).wait(SOON)
 
 
-def test_a_model_that_failed_to_load_is_left_alone_for_a_time_that_doubles(pool_ground: Ground) -> None:
+def test_a_model_that_failed_to_load_is_left_alone_for_a_time_that_doubles(
+    pool_ground: Ground, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("api_host.models.pool.cooldown.time", SimpleNamespace(monotonic=lambda: now))
     pool_ground.make(load_cooldown=0.2)
     pool_ground.workers.failures = [ModelLoadFailed("bad magic") for _ in range(2)]
     pauses = []
@@ -158,8 +162,8 @@ def test_a_model_that_failed_to_load_is_left_alone_for_a_time_that_doubles(pool_
             pool_ground.claim(A)
         assert refusal.value.retry_after is not None
         pauses.append(refusal.value.retry_after)
-        time.sleep(refusal.value.retry_after)
-    assert pauses[0] <= 0.2 < pauses[1] <= 0.4
+        now += refusal.value.retry_after
+    assert pauses == pytest.approx([0.2, 0.4])
     pool_ground.use(A)
     assert pool_ground.status(A) == "loaded"
 
