@@ -156,12 +156,12 @@ def test_a_padded_answer_is_read_however_slowly_it_comes(edge: Edge) -> None:
 
     def release() -> None:
         for pause in pauses:
-            time.sleep(0.3)
+            time.sleep(0.6)
             pause.set()
 
     thread = threading.Thread(target=release)
     thread.start()
-    with Client(edge.url, timeout=0.8) as client:  # less than the whole takes, more than each gap
+    with Client(edge.url, timeout=2.0) as client:  # less than the whole takes, more than each gap
         assert client.chat("Hello").text == "late"
     thread.join()
 
@@ -214,7 +214,7 @@ def test_json_of_another_shape_is_no_answer(edge: Edge, client: Client, body: An
 def test_silence_ends_with_the_read_timeout_before_and_inside_a_body(edge: Edge) -> None:
     never = threading.Event()
     edge.answers(raw(never), chunked(b" ", never))
-    with Client(edge.url, timeout=0.3) as client:
+    with Client(edge.url, timeout=1.0) as client:
         for _ in range(2):
             with pytest.raises(TimedOut) as caught:
                 client.chat("Hello")

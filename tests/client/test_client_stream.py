@@ -44,7 +44,7 @@ def test_a_chunk_is_there_before_the_next_one_is_written(edge: Edge, client: Cli
     stream = client.stream_chat("Hello")
     started = time.monotonic()
     assert next(stream).text == "first"
-    assert time.monotonic() - started < 2, "the server waits up to 10 s for this chunk to be read"
+    assert time.monotonic() - started < 8, "the server waits up to 10 s for this chunk to be read"
     got_first.set()
     assert [chunk.text for chunk in stream] == ["second"]
 
@@ -157,26 +157,26 @@ def test_what_is_no_stream_is_an_error_of_its_own(edge: Edge, client: Client) ->
 def test_silence_inside_a_stream_cuts_it_after_the_read_timeout(edge: Edge) -> None:
     edge.answers(events(text("a"), UntilGone))
     with (
-        Client(edge.url, timeout=0.3) as client,
+        Client(edge.url, timeout=1.0) as client,
         pytest.raises(StreamCut, match="within the timeout") as caught,
     ):
         client.stream_chat("Hello").answer()
     assert caught.value.text == "a"
-    assert edge.gone.wait(2)
+    assert edge.gone.wait(8)
 
 
 def test_leaving_the_loop_hangs_up(edge: Edge, client: Client) -> None:
     edge.answers(events(text("a"), UntilGone))
     for _ in client.stream_chat("Hello"):
         break
-    assert edge.gone.wait(2)
+    assert edge.gone.wait(8)
 
 
 def test_leaving_the_with_block_hangs_up(edge: Edge, client: Client) -> None:
     edge.answers(events(text("a"), UntilGone))
     with client.stream_chat("Hello") as stream:
         next(stream)
-    assert edge.gone.wait(2)
+    assert edge.gone.wait(8)
     assert list(stream) == []
 
 
@@ -187,8 +187,8 @@ def test_closing_from_another_thread_ends_a_waiting_loop_at_once(edge: Edge, cli
     threading.Timer(0.2, stream.close).start()
     started = time.monotonic()
     assert list(stream) == []
-    assert time.monotonic() - started < 2
-    assert edge.gone.wait(2)
+    assert time.monotonic() - started < 8
+    assert edge.gone.wait(8)
 
 
 def test_finished_streams_share_a_connection(edge: Edge, client: Client) -> None:
@@ -204,8 +204,8 @@ def test_an_edge_that_holds_the_connection_after_the_end_is_not_waited_for(
     edge.answers(events(text("a"), DONE, UntilGone))
     started = time.monotonic()
     assert client.stream_chat("Hello").answer().text == "a"
-    assert time.monotonic() - started < 2
-    assert edge.gone.wait(2)
+    assert time.monotonic() - started < 8
+    assert edge.gone.wait(8)
 
 
 @pytest.mark.parametrize("size", [b"-53", b"7fffffffffffffff", b"f" * 20])
