@@ -104,7 +104,7 @@ def test_a_hosts_requests_tokens_and_memory_are_counted(demo_host: ApiHost) -> N
     before = demo_host.facts()
     answer = post(demo_host, {"inputs": capital_of("France"), "parameters": {"top_k": 1}})
     text_of(answer)
-    assert within(2, lambda: demo_host.facts().requests == before.requests + 1)
+    assert within(10, lambda: demo_host.facts().requests == before.requests + 1)
     facts = demo_host.facts()
     assert facts.tokens - before.tokens == answer.json()["usage"]["completion_tokens"]
     assert facts.tokens == completion_tokens(demo_host)
@@ -121,7 +121,7 @@ def test_looking_at_a_host_is_no_request(demo_host: ApiHost) -> None:
     for path in ("/health", "/api/models", "/metrics"):
         assert requests.get(demo_host.local_url + path, headers=headers, timeout=10).status_code == 200
     post(demo_host, {"inputs": capital_of("Spain")})
-    assert within(2, lambda: demo_host.facts().requests > before)
+    assert within(10, lambda: demo_host.facts().requests > before)
     assert demo_host.facts().requests == before + 1
 
 
@@ -137,7 +137,7 @@ def test_tokens_are_counted_while_they_come(demo_host: ApiHost) -> None:
 
 def test_the_last_failure_is_told_with_its_reason_and_a_client_that_goes_is_none(demo_host: ApiHost) -> None:
     post(demo_host, {"inputs": "Hello", "parameters": {"max_tokens": -1}})
-    assert within(2, lambda: demo_host.facts().last_failure is not None)
+    assert within(10, lambda: demo_host.facts().last_failure is not None)
     failure = demo_host.facts().last_failure
     assert failure is not None
     assert (failure.route, failure.status) == ("/api", 400)
@@ -148,7 +148,7 @@ def test_the_last_failure_is_told_with_its_reason_and_a_client_that_goes_is_none
     assert within(10, lambda: demo_host.facts().n_running == 0)
     assert demo_host.facts().last_failure == failure
     requests.post(f"{demo_host.local_url}/api", json={"token": "wrong", "inputs": "Hello"}, timeout=10)
-    assert within(2, lambda: getattr(demo_host.facts().last_failure, "status", 0) == 403)
+    assert within(10, lambda: getattr(demo_host.facts().last_failure, "status", 0) == 403)
     assert "wrong" not in getattr(demo_host.facts().last_failure, "message", "").replace("wrong token", "")
 
 

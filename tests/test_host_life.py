@@ -56,7 +56,7 @@ os.kill(child, signal.SIGKILL)
 def test_start_twice_is_one_host(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with ApiHost(model="demo", tunnel=False, port=0, models_dir=tmp_path) as host:
         url, threads = host.local_url, threading.active_count()
-        assert within(10, lambda: model_of(host, "demo")["status"] == "loaded")
+        assert within(15, lambda: model_of(host, "demo")["status"] == "loaded")
         workers = worker_pids()
         assert host.start() is host
         assert host.local_url == url
@@ -114,10 +114,10 @@ def test_stop_under_load_answers_who_waits_and_leaves_nothing(
     host = ApiHost(model="demo", tunnel=False, port=0, models_dir=tmp_path, announce=False).start()
     with ThreadPoolExecutor(6) as clients:
         waiting = [clients.submit(post, host, ENDLESS) for _ in range(6)]
-        assert within(10, lambda: model_of(host, "demo")["n_running"] == 4)
+        assert within(15, lambda: model_of(host, "demo")["n_running"] == 4)
         began = time.monotonic()
         host.stop()
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         for future in waiting:
             with contextlib.suppress(requests.ConnectionError):
                 assert future.result().status_code >= 400
@@ -138,7 +138,7 @@ def test_a_default_model_that_is_not_there_is_told_and_the_host_serves(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with ApiHost(model="nothing.gguf", tunnel=False, port=0, models_dir=tmp_path) as host:
-        assert within(5, lambda: model_of(host, "nothing.gguf")["status"] == "failed")
+        assert within(15, lambda: model_of(host, "nothing.gguf")["status"] == "failed")
         assert post(host, {"inputs": "Hello"}).status_code == 404
         text_of(post(host, {"model": "demo", "inputs": "Hello"}))
     assert "nothing.gguf is not loaded" in capsys.readouterr().out
@@ -153,9 +153,9 @@ def test_run_serves_until_another_thread_stops_it(tmp_path: Path, capsys: pytest
     host = ApiHost(tunnel=False, port=0, models_dir=tmp_path)
     serving = threading.Thread(target=host.run)
     serving.start()
-    assert within(5, lambda: host.running)
+    assert within(15, lambda: host.running)
     host.stop()
-    serving.join(5)
+    serving.join(15)
     assert not serving.is_alive()
     assert "Serving until interrupted" in capsys.readouterr().out
 
@@ -166,10 +166,10 @@ def test_each_run_of_a_host_returns_when_it_is_stopped(tmp_path: Path) -> None:
         runs = [threading.Thread(target=host.run, daemon=True) for _ in range(2)]
         for serving in runs:
             serving.start()
-        assert within(5, lambda: host.running and len(host._wakers) == 2)
+        assert within(15, lambda: host.running and len(host._wakers) == 2)
         host.stop()
         for serving in runs:
-            serving.join(5)
+            serving.join(15)
         assert not any(serving.is_alive() for serving in runs)
 
 
@@ -177,12 +177,12 @@ def test_a_host_that_is_started_again_at_once_outlives_the_run_before(tmp_path: 
     host = ApiHost(tunnel=False, port=0, models_dir=tmp_path, announce=False)
     serving = threading.Thread(target=host.run)
     serving.start()
-    assert within(5, lambda: host.running)
+    assert within(15, lambda: host.running)
     with host._lock:  # run finds the host started again, as it may without this
         host.stop()
         host.start()
         serving.join(0.2)
-    serving.join(5)
+    serving.join(15)
     assert not serving.is_alive()
     assert host.running
     host.stop()
@@ -215,7 +215,7 @@ def test_a_signal_ends_run_cleanly_and_the_program_goes_on(tmp_path: Path, numbe
     serving = Serving(tmp_path)
     assert len(serving.children) == 1
     os.kill(serving.process.pid, number)
-    out, err = serving.process.communicate(timeout=10)
+    out, err = serving.process.communicate(timeout=30)
     assert (serving.process.returncode, err) == (0, "")
     assert out.splitlines()[-1] == "after"
     assert not serving.children[0].is_running()
@@ -225,9 +225,9 @@ def test_a_signal_ends_run_cleanly_and_the_program_goes_on(tmp_path: Path, numbe
 def test_a_killed_host_takes_its_workers_along(tmp_path: Path) -> None:
     serving = Serving(tmp_path)
     serving.process.kill()
-    serving.process.communicate(timeout=10)
+    serving.process.communicate(timeout=30)
     (worker,) = serving.children
-    assert within(5, lambda: is_gone(worker))
+    assert within(15, lambda: is_gone(worker))
 
 
 def test_a_forked_child_neither_ends_the_host_nor_keeps_its_port(tmp_path: Path) -> None:
@@ -286,6 +286,6 @@ def test_without_a_tunnel_the_reason_is_one_line_and_the_host_serves(
         return "Public URL: none: " in printed
 
     with ApiHost(port=0, models_dir=tmp_path) as host:
-        assert within(4, is_told)
+        assert within(15, is_told)
         assert requests.get(f"{host.url}/health", timeout=5).status_code == 200
         assert host.url == host.local_url

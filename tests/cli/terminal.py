@@ -110,8 +110,13 @@ class Terminal:
         return self.process.returncode
 
     def settle(self) -> None:
-        """A moment for readline to wait for keys: a signal between its prompt and that is seen with the next key."""
-        self.read_for(0.5)
+        """Until readline waits for keys: a signal between its prompt and that is seen with the next key."""
+        deadline, asleep = time.monotonic() + TIMEOUT_S, 0
+        while asleep < 5:  # in a row: what only waits for a processor is not asleep
+            assert time.monotonic() < deadline, f"the command does not wait for keys: {self.raw!r}"
+            self.read_for(0.1)
+            status = psutil.Process(self.process.pid).status()
+            asleep = asleep + 1 if status == psutil.STATUS_SLEEPING else 0
 
     @property
     def echoes(self) -> bool:

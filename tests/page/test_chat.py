@@ -76,7 +76,7 @@ def test_stop_ends_the_generation_and_keeps_the_text(scripted: Chat, pipeline: F
     scripted.begin("Hi")
     expect(scripted.answers.last).to_contain_text("Half an answer")
     scripted.stop()
-    assert pipeline.generations[0].ended.wait(3)
+    assert pipeline.generations[0].ended.wait(10)
     assert pipeline.generations[0].cancelled.is_set()
     expect(scripted.answers.last).to_contain_text("Half an answer")
     expect(scripted.alert).to_have_count(0)
@@ -89,7 +89,7 @@ def test_stop_before_the_first_word(scripted: Chat, pipeline: FakePipeline) -> N
     scripted.begin("Hi")
     assert until(lambda: bool(pipeline.generations)), "the request may still be on its way"
     scripted.stop()
-    assert pipeline.generations[0].ended.wait(3)
+    assert pipeline.generations[0].ended.wait(10)
     pipeline.script = lambda request: [Accepted("demo", 5), Chunk("Now"), Finished(Usage(5, 1), Timings())]
     scripted.ask("Again")
     expect(scripted.answers.last).to_contain_text("Now")

@@ -190,7 +190,7 @@ def test_a_conversation_by_keyboard_alone(
     expect(scripted.answers.last).to_contain_text("Half")
     press("Escape")
     scripted.wait_for_end()
-    assert pipeline.generations[-1].ended.wait(3)
+    assert pipeline.generations[-1].ended.wait(10)
 
 
 def test_signing_in_by_keyboard_alone(page: Page, watch: Watch, site: ScriptedSite) -> None:
