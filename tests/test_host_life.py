@@ -218,7 +218,7 @@ def test_a_signal_ends_run_cleanly_and_the_program_goes_on(tmp_path: Path, numbe
     out, err = serving.process.communicate(timeout=30)
     assert (serving.process.returncode, err) == (0, "")
     assert out.splitlines()[-1] == "after"
-    assert not serving.children[0].is_running()
+    assert is_gone(serving.children[0])
     assert not is_open(serving.port)
 
 

@@ -55,7 +55,7 @@ def test_it_prompts_answers_and_ends(chat: Begin, last: str, code: int) -> None:
 
 
 def test_ctrl_c_stops_the_answer_and_a_second_one_at_the_prompt_leaves(chat: Begin) -> None:
-    shown = chat("--max-tokens", "1500")
+    shown = chat("--max-tokens", "30000")
     shown.type("/set ignore_eos true\n")
     shown.until("ignore_eos = true", PROMPT)
     shown.type(f"{STORY}\n")

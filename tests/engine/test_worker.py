@@ -255,8 +255,8 @@ def test_a_file_that_is_no_gguf_is_refused(tmp_path: Path):
 
 def test_stopping_leaves_no_process_and_no_thread():
     before = set(threading.enumerate())
-    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=512))
-    stream = begin(worker, "A cat sat on", greedy(max_tokens=400, ignore_eos=True))
+    worker = Worker.start(Load(str(DEMO_MODEL_PATH), n_ctx=8192))
+    stream = begin(worker, "A cat sat on", greedy(max_tokens=8000, ignore_eos=True))
     worker.stop()
     with pytest.raises(Cancelled):
         read(stream)
@@ -269,6 +269,7 @@ def test_a_load_can_be_stopped_from_another_thread():
 
     def stop_soon(worker: Worker) -> None:
         started.append(worker)
+        os.kill(worker.pid, signal.SIGSTOP)  # so that it has not loaded before it is stopped
         threading.Thread(target=worker.stop).start()
 
     with pytest.raises(Cancelled):
@@ -288,4 +289,4 @@ def test_the_worker_ends_when_its_host_is_killed(tmp_path: Path):
         assert host.stdout is not None
         worker = psutil.Process(int(host.stdout.readline()))
         host.kill()
-    worker.wait(timeout=5)
+    worker.wait(timeout=30)

@@ -25,7 +25,7 @@ host.start();
 """
 USE = """
 import threading, time, requests
-deadline = time.monotonic() + 15
+deadline = time.monotonic() + 30
 while host.url == host.local_url and time.monotonic() < deadline:
     time.sleep(0.05)
 client = host.client()
@@ -33,11 +33,11 @@ client.load("demo")
 for _ in range(7):
     client.chat("What is the capital of France?")
 requests.post(host.local_url + "/api", json={"token": host.access_token, "inputs": 5}, timeout=10)
-time.sleep(2.5)
+time.sleep(4)
 print([thread.name for thread in threading.enumerate()].count("card"))
 """
 ASK = "host.show_token(1)"
-WAIT = "time.sleep(4)"
+WAIT = "time.sleep(6)"
 AGAIN = "host.start();"
 STOP = """
 host.stop()
@@ -139,7 +139,7 @@ def test_a_quiet_host_shows_no_card_and_its_token_for_a_while(
 ) -> None:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     start = "from api_host import ApiHost\nhost = ApiHost(token='my-long-secret', tunnel=False, announce=False, port=0)"
-    ask = "host.start()\nhost.show_token(1);\nimport time; time.sleep(3)"
+    ask = "host.start()\nhost.show_token(1);\nimport time; time.sleep(5)"
     loud = "ApiHost(token='my-long-secret', tunnel=False, port=0).start();"
     notebook = notebook_of([start, ask, loud, "import threading" + STOP])
     kernel = run(notebook, tmp_path)
