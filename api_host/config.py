@@ -145,6 +145,11 @@ class HostConfig(BaseSettings):
             raise ValueError(f"{field.field_name}: a list, such as {example}")
         return value
 
+    @field_validator("n_batch", "use_mmap", "tensor_split", mode="before")  # runs before the one above
+    @classmethod
+    def _auto_is_none(cls, value: Any) -> Any:
+        return None if value == "auto" else value
+
     @field_validator("tensor_split")
     @classmethod
     def _some_gpu_gets_layers(cls, tensor_split: list[float] | None) -> list[float] | None:

@@ -61,3 +61,13 @@ def test_a_home_that_nobody_has_is_told_of_a_setting_and_a_file(
 def test_infinity_is_no_number_to_compute_with(name: str) -> None:
     with pytest.raises(ValidationError, match="finite"):
         HostConfig(**{name: [float("inf"), 1] if name == "tensor_split" else float("inf")})
+
+
+@pytest.mark.parametrize("name", ["n_batch", "use_mmap", "tensor_split"])
+def test_auto_is_what_each_setting_takes_whose_default_it_is(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert HostConfig(**{name: "auto"}) == HostConfig()
+    monkeypatch.setenv(f"API_HOST_{name.upper()}", "auto")
+    Path("config.yaml").write_text("n_batch: 64\nuse_mmap: true\ntensor_split: [1, 3]\n")
+    assert getattr(HostConfig(), name) is None
