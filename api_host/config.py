@@ -150,6 +150,11 @@ class HostConfig(BaseSettings):
     def _auto_is_none(cls, value: Any) -> Any:
         return None if value == "auto" else value
 
+    @field_validator("models_dir", mode="before")
+    @classmethod
+    def _empty_is_no_folder(cls, folder: Any) -> Any:
+        return None if folder == "" else folder  # or else the working directory were one
+
     @field_validator("tensor_split")
     @classmethod
     def _some_gpu_gets_layers(cls, tensor_split: list[float] | None) -> list[float] | None:

@@ -32,7 +32,7 @@ class ConfigFile(PydanticBaseSettingsSource):
         settings = read_settings(theirs)
         above = self.current_state.get("models_dir")
         is_named = self.current_state.get("model") is not None
-        found, problems = translated(settings, Path(above) if above is not None else None, is_named)
+        found, problems = translated(settings, Path(above) if above else None, is_named)
         problems += [f"{name}: LLM API's keys set it too; keep it, or those" for name in found if name in own]
         if problems:
             raise InvalidRequest(*problems)

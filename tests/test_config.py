@@ -71,3 +71,14 @@ def test_auto_is_what_each_setting_takes_whose_default_it_is(
     monkeypatch.setenv(f"API_HOST_{name.upper()}", "auto")
     Path("config.yaml").write_text("n_batch: 64\nuse_mmap: true\ntensor_split: [1, 3]\n")
     assert getattr(HostConfig(), name) is None
+
+
+def test_an_empty_folder_of_models_is_the_hubs_cache_and_not_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("API_HOST_MODELS_DIR", "")
+    assert HostConfig().models_dir is None
+    Path("config.yaml").write_text("model_name: mine\n")
+    Path("mine.gguf").touch()
+    with pytest.raises(InvalidRequest, match="model_name: there is no file 'mine' below models_dir"):
+        HostConfig()
