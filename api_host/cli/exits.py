@@ -9,6 +9,9 @@
 
 from __future__ import annotations
 
+import difflib
+from typing import Any
+
 DONE = 0
 FAILED = 1
 USAGE = 2
@@ -74,7 +77,16 @@ def sentence_of(error: Exception) -> str:
     return " ".join(told.split())
 
 
-def _problem(problem: dict[str, object]) -> str:
-    location = problem["loc"]
-    name = ".".join(map(str, location)) if isinstance(location, tuple) else str(location)
+def _problem(problem: dict[str, Any]) -> str:
+    from api_host.config import HostConfig
+
+    # Of the place only the setting and the numbers of list items are its reader's: the rest are names of types.
+    first, *deeper = problem["loc"] or ("",)
+    name = ".".join([str(first), *(str(part) for part in deeper if isinstance(part, int))])
+    if problem["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, HostConfig.model_fields, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(HostConfig.model_fields)}"
+        return f"{name}: there is no such setting; {hint}"
+    if problem["type"] == "value_error":
+        return str(problem["ctx"]["error"])  # names its setting itself
     return f"{name}: {problem['msg']}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -74,6 +75,25 @@ def test_a_setting_out_of_range_is_told_in_one_line(cli: Cli) -> None:
     assert_one_line_error(cli("serve", "--no-tunnel", "--port", "70000"), "port", "65535", code=exits.USAGE)
     wrong = cli("serve", "--no-tunnel", API_HOST_CTX_LENGTH="tiny")
     assert_one_line_error(wrong, "ctx_length", code=exits.USAGE)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("PARALLEL", "0", "parallel: Input should be greater than or equal to 1"),
+        ("TENSOR_SPLIT", '["a"]', "tensor_split.0: Input should be a valid number"),
+        ("TOKEN", "short", "token: 8 to 512 printable ASCII"),
+        ("CONFIG_FILE", "wrong.yaml", "modle: there is no such setting; did you mean 'model'?"),
+    ],
+)
+def test_a_wrong_setting_is_told_by_its_name_without_the_names_of_types(
+    cli: Cli, tmp_path: Path, variable: str, value: str, told: str
+) -> None:
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("modle: demo")
+    value = str(wrong) if value == wrong.name else value
+    done = cli("serve", "--no-tunnel", **{f"API_HOST_{variable}": value})
+    assert done.returncode == exits.USAGE and done.stderr.startswith(f"Error: {told}")
 
 
 def test_a_short_token_is_refused_without_being_repeated(cli: Cli) -> None:
