@@ -150,10 +150,10 @@ class HostConfig(BaseSettings):
     def _auto_is_none(cls, value: Any) -> Any:
         return None if value == "auto" else value
 
-    @field_validator("models_dir", mode="before")
+    @field_validator("models_dir", "draft_model", mode="before")
     @classmethod
-    def _empty_is_no_folder(cls, folder: Any) -> Any:
-        return None if folder == "" else folder  # or else the working directory were one
+    def _empty_is_none(cls, value: Any) -> Any:
+        return None if value == "" else value  # an empty folder were the working directory
 
     @field_validator("tensor_split")
     @classmethod

@@ -23,6 +23,7 @@ from api_host.cli.conversation import Conversation
 from api_host.cli.line_input import history_file
 from api_host.cli.session import Session
 from api_host.config import HostConfig
+from api_host.errors import InvalidRequest
 from api_host.host import ApiHost
 from api_host_client import Answer, Client
 
@@ -98,16 +99,25 @@ def _private_host(ref: str | None, models_dir: Path | None) -> Iterator[Client]:
     # What goes wrong is told once, by the command itself.
     logging.getLogger("api_host").addHandler(logging.NullHandler())
     model = HostConfig.from_arguments(model=ref, models_dir=models_dir).model or "demo"
-    place = options.THIS_MACHINE
-    with ApiHost(
-        model=model, tunnel=False, address=place, port=0, models_dir=models_dir, announce=False
-    ) as host:
+    here: dict[str, Any] = {"address": options.THIS_MACHINE, "port": 0, "models_dir": models_dir}
+    if model != _own_model(models_dir):
+        here |= options.OF_NO_OTHER_MODEL
+    with ApiHost(model=model, tunnel=False, announce=False, **here) as host:
         client = host.client()
         # Before the first prompt, so that a download is seen and a wrong name ends the command.
         with Bar(quiet=not sys.stderr.isatty()) as bar:
             client.load(model, progress=bar.show_model)
         client.model = model
         yield client
+
+
+def _own_model(models_dir: Path | None) -> str | None:
+    """The settings' own model, None where there is none."""
+    with contextlib.suppress(
+        InvalidRequest
+    ):  # LLM API's, which need not be there for a chat with another one
+        return HostConfig.from_arguments(models_dir=models_dir).model
+    return None
 
 
 def _answer_lines(session: Session, as_json: bool) -> None:

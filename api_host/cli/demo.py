@@ -42,7 +42,8 @@ def demo(quiet: bool) -> None:
         if not quiet:
             click.secho(text, bold=bold, dim=dim)
 
-    host = ApiHost(model="demo", tunnel=False, address=options.THIS_MACHINE, port=0, announce=False)
+    here = {"address": options.THIS_MACHINE, "port": 0, **options.OF_NO_OTHER_MODEL}
+    host = ApiHost(model="demo", tunnel=False, announce=False, **here)
     say("Starting a host with the demo model ...")
     with host:
         say(f"It listens on {host.local_url}\n")

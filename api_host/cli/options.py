@@ -16,6 +16,9 @@ from api_host.config import HostConfig
 THIS_MACHINE = "127.0.0.1"
 """Where the host of a command that needs one for itself listens, whatever the settings of others are."""
 
+OF_NO_OTHER_MODEL: dict[str, Any] = {"draft_model": "", "lora": []}
+"""What puts out those settings that belong to the settings' own model, for a host of another one."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 

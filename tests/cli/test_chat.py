@@ -6,6 +6,8 @@ import json
 import socket
 from pathlib import Path
 
+import pytest
+
 from api_host.cli import exits
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.cli.terminal import (
@@ -92,6 +94,19 @@ def test_a_chat_looks_for_the_configured_model_where_models_dir_says(cli: Cli, t
     done = cli("chat", "--models-dir", "models", "--json", stdin="Hello\n")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["model"] == "mine.gguf"
+
+
+@pytest.mark.parametrize("command", [["chat", "demo", "--temperature", "0"], ["demo", "--quiet"]])
+def test_what_belongs_to_the_configured_model_has_no_part_in_another(
+    cli: Cli, tmp_path: Path, command: list[str]
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text("model: big.gguf\ndraft_model: small.gguf\nlora: [adapter.gguf]\n")
+    done = cli(*command, stdin="What is the capital of France?\n")
+    assert done.stdout.startswith("The capital of France is Paris."), done.stderr
+    config.write_text("model: demo\nlora: [adapter.gguf]\n")
+    named = cli("chat", "demo", stdin="Hello\n")
+    assert_one_line_error(named, "adapter.gguf", code=exits.NOT_FOUND)
 
 
 def test_a_question_that_is_no_text_is_asked_all_the_same(start: Start) -> None:
