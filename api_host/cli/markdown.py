@@ -28,7 +28,10 @@ def _parse(text: str) -> list[Token]:
 
 
 class _Heading(Heading):
-    LEVEL_ALIGN = dict.fromkeys(Heading.LEVEL_ALIGN, "left")
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        text = self.text.copy()  # to the left, and in no box, as some releases of rich would have it
+        text.justify = "left"
+        yield text
 
 
 class _Markdown(Markdown):

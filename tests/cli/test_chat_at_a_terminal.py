@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import json
 import os
 import socket
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from api_host.cli import exits
 from api_host.cli.line_input import history_file
@@ -257,6 +261,17 @@ def test_markdown_is_drawn_and_nothing_in_it_steers_the_terminal(terminal: Begin
         assert shown.to_the_end() == 0
     assert "\x1b[2J" not in shown.raw and "owned\x07" not in shown.raw
     assert "Title\n\nSome bold text.\n\n • one\n • two\n\n[2J]0;owneddone\n" in shown.screen
+
+
+def test_headings_are_drawn_to_the_left_by_every_release_of_rich(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("rich.markdown.Heading.LEVEL_ALIGN", raising=False)  # releases before 14.3 have none
+    monkeypatch.delitem(sys.modules, "api_host.cli.markdown", raising=False)
+    view = importlib.import_module("api_host.cli.markdown").MarkdownView
+    console = Console(file=io.StringIO(), width=40)
+    with view(console) as drawn:
+        drawn.add("# One\n\n## Two\n\ntext\n")
+    assert console.file.getvalue().split() == ["One", "Two", "text"]
+    assert all(line == line.lstrip() for line in console.file.getvalue().splitlines())
 
 
 def test_plain_shows_the_text_as_it_is_written_but_for_controls(terminal: Begin) -> None:
