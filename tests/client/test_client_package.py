@@ -30,6 +30,11 @@ def test_importing_the_client_brings_in_requests_and_the_standard_library_only()
     assert brought - set(sys.stdlib_module_names) == {"api_host_client"}
 
 
+def test_its_licence_is_in_its_own_folder_for_that_alone_is_packed() -> None:
+    root = README.parents[1]
+    assert (root / "client" / "LICENSE").read_text() == (root / "LICENSE").read_text()
+
+
 def test_the_examples_of_the_readme_run(edge: Edge, client: Client, capsys: object) -> None:
     examples = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)
     answer = {"answer": {"role": "assistant", "content": "yes"}, "model": "demo"}
