@@ -113,9 +113,8 @@ def _private_host(ref: str | None, models_dir: Path | None) -> Iterator[Client]:
 
 def _own_model(models_dir: Path | None) -> str | None:
     """The settings' own model, None where there is none."""
-    with contextlib.suppress(
-        InvalidRequest
-    ):  # LLM API's, which need not be there for a chat with another one
+    # One of LLM API's config.yaml need not be there for a chat with another model.
+    with contextlib.suppress(InvalidRequest):
         return HostConfig.from_arguments(models_dir=models_dir).model
     return None
 
