@@ -63,7 +63,7 @@ from api_host.engine.llama import context, model
 path, cache_type = sys.argv[1:]
 llama_cpp.llama_log_set(llama_cpp.llama_log_callback(0), None)
 of_path = model.LlamaModel(path)
-llama_cpp.llama_init_from_model(of_path.pointer, context._params(2048, 8, 512, 1, cache_type))
+llama_cpp.llama_init_from_model(of_path.pointer, context._params(8 * 2048, 8, 512, 1, cache_type))
 """
 
 

@@ -140,21 +140,20 @@ def test_penalties_are_llama_cpps(params: SamplingParams, last_n: int) -> None:
     llama_cpp.llama_sampler_free(theirs)
 
 
-def sampler_of(logits: np.ndarray, monkeypatch: pytest.MonkeyPatch, **sampling: object) -> LlamaSampler:
+def sampler_of(logits: np.ndarray, **sampling: object) -> LlamaSampler:
     """A sampler of a context whose every row is ``logits``."""
     candidates = Candidates(len(logits))
-    monkeypatch.setattr(candidates, "logits", lambda context, row: logits)
     model = SimpleNamespace(n_vocab=len(logits), eog_tokens=[2])
-    context = SimpleNamespace(model=model, pointer=None, candidates=candidates, n_ctx=64)
+    context = SimpleNamespace(model=model, candidates=candidates, logits=lambda row: logits, n_ctx=64)
     return LlamaSampler(context, SamplingParams(**sampling), array("i", [5, 6]), 0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     "others", [{}, {"top_p": 0.8}, {"min_p": 0.1, "temperature": 0.7}, {"typical_p": 0.6}]
 )
-def test_behind_a_top_k_the_draws_are_llama_cpps_own(others: dict, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_behind_a_top_k_the_draws_are_llama_cpps_own(others: dict) -> None:
     logits = logits_of(32_000)
-    ours = sampler_of(logits, monkeypatch, **{"top_p": 1.0, "top_k": 30, "seed": 9, **others})
+    ours = sampler_of(logits, **{"top_p": 1.0, "top_k": 30, "seed": 9, **others})
     chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
     for sampler in (
         llama_cpp.llama_sampler_init_top_k(30),
@@ -176,9 +175,7 @@ def test_behind_a_top_k_the_draws_are_llama_cpps_own(others: dict, monkeypatch: 
 
 @pytest.mark.parametrize("ruled_out", [[], [5], [2, 5]])
 @pytest.mark.parametrize("top_k", [0, 400])
-def test_typical_tokens_are_found_among_those_that_are_left(
-    top_k: int, ruled_out: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_typical_tokens_are_found_among_those_that_are_left(top_k: int, ruled_out: list[int]) -> None:
     logits = np.full(400, -30.0, np.float32)
     logits[100] = math.log(0.3)
     logits[200:270] = math.log(0.01) + np.linspace(-0.5, 0.5, 70)
@@ -186,7 +183,7 @@ def test_typical_tokens_are_found_among_those_that_are_left(
     typical = kept_by(left, llama_cpp.llama_sampler_init_typical(0.5, 1))
     expected = {int(np.delete(np.arange(400), ruled_out)[index]) for index in typical}
     others = {"top_k": top_k, "top_p": 1.0, "typical_p": 0.5, "seed": 1}
-    sampler = sampler_of(logits, monkeypatch, logit_bias=dict.fromkeys(ruled_out, -1000.0), **others)
+    sampler = sampler_of(logits, logit_bias=dict.fromkeys(ruled_out, -1000.0), **others)
     assert {sampler.sample(0) for _ in range(300)} <= expected
     sampler.close()
 
@@ -195,11 +192,9 @@ def test_typical_tokens_are_found_among_those_that_are_left(
     "sampling", [{"top_k": 0, "top_p": 1.0}, {"top_k": 0, "top_p": 0.9}, {"top_k": 10}, {"mirostat": 2}]
 )
 @pytest.mark.parametrize("temperature", [1e-36, 1e-44, 1e-46, 5e-324])
-def test_the_lowest_temperatures_draw_the_likeliest_token(
-    temperature: float, sampling: dict, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_lowest_temperatures_draw_the_likeliest_token(temperature: float, sampling: dict) -> None:
     logits = logits_of(5000)
-    sampler = sampler_of(logits, monkeypatch, seed=1, temperature=temperature, **sampling)
+    sampler = sampler_of(logits, seed=1, temperature=temperature, **sampling)
     assert {sampler.sample(0) for _ in range(20)} == {int(logits.argmax())}
     sampler.close()
 
@@ -217,13 +212,11 @@ def test_the_lowest_temperatures_draw_the_likeliest_token(
         {"top_k": 0, "typical_p": 0.5},
     ],
 )
-def test_a_sampler_survives_logits_that_are_no_numbers(
-    sampling: dict, broken: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sampler_survives_logits_that_are_no_numbers(sampling: dict, broken: float) -> None:
     for some in (slice(0, None), slice(5, 6)):
         logits = logits_of(5000)
         logits[some] = broken
-        sampler = sampler_of(logits, monkeypatch, seed=1, **sampling)
+        sampler = sampler_of(logits, seed=1, **sampling)
         with np.errstate(invalid="ignore"):
             assert 0 <= sampler.sample(0) < 5000
         sampler.close()
@@ -244,13 +237,11 @@ def test_a_sampler_survives_logits_that_are_no_numbers(
         ({"temperature": 0, "presence_penalty": 2.0, "repeat_last_n": 2}, {7, 8, 9}),
     ],
 )
-def test_only_what_the_rules_leave_is_drawn(
-    sampling: dict, drawn: set, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_what_the_rules_leave_is_drawn(sampling: dict, drawn: set) -> None:
     logits = np.full(40, -9.0, np.float32)
     logits[[7, 8, 9]] = 3.4, 3.0, 2.6
     before = logits.copy()
-    sampler = sampler_of(logits, monkeypatch, seed=1, **sampling)
+    sampler = sampler_of(logits, seed=1, **sampling)
     assert {sampler.sample(0) for _ in range(200)} == drawn
     assert (logits == before).all()
     sampler.close()
