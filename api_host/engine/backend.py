@@ -50,6 +50,7 @@ class Backend(Protocol):
     ``can_trim``: the end of a sequence can be dropped. ``min_copied``: fewer tokens are read faster than copied.
     ``copying``: copies wait for the next decode, and until then no slot may be restored: it may be the source of one.
     ``reads_together``: spans with a ``shared`` prefix are read faster than those without.
+    ``attends_in_tiles``: few tokens of a slot take longer, each, than many.
     """
 
     n_ctx: int
@@ -61,6 +62,9 @@ class Backend(Protocol):
 
     @property
     def reads_together(self) -> bool: ...
+
+    @property
+    def attends_in_tiles(self) -> bool: ...
 
     def decode(self, spans: Iterable[Span], adapters: Adapters = ()) -> None: ...
 

@@ -9,10 +9,11 @@ from array import array
 
 from api_host.engine.backend import Adapters, Span
 from api_host.engine.guessing import Guesser
-from api_host.engine.prefill import PrefillBudget, share
+from api_host.engine.prefill import TILE, PrefillBudget, share
 from api_host.engine.sequence import Sequence
 from api_host.engine.shared_ends import behind_one_prefix
 from api_host.engine.slots import Slots
+from api_host.engine.tiles import Tiles
 
 # With more sequences a step is no longer bound by reading the weights, and further rows cost their full price.
 MOST_SEQUENCES_GUESSED = 2
@@ -28,6 +29,7 @@ class Batching:
         self._slots = slots
         self._guesser = guesser
         self._budget = budget
+        self._tiles = Tiles() if slots.attend_in_tiles else None
         self._turn: tuple[Adapters, bool] = (), False
         self._spans: dict[Sequence, Span] = {}
         # All that ran, where each of them wrote one token in the last batch: most batches are the last one again.
@@ -87,6 +89,8 @@ class Batching:
         }
         if self._slots.read_together and not group[0].request.adapters:
             self._share(spans)
+        if self._tiles is not None:
+            self._fill(spans, self._tiles)
         return spans
 
     def _share(self, spans: dict[Sequence, Span]) -> None:
@@ -97,11 +101,26 @@ class Batching:
             return
         for sequence in sequences:
             if sequence.n_computed > length:
-                assert sequence.slot is not None
-                sequence.n_computed = self._slots.trim(self._slots[sequence.slot], length)
-                sequence.n_cached = min(sequence.n_cached, length)
-                spans[sequence] = _span(sequence, len(sequence.tokens) - length)
+                spans[sequence] = self._end_from(length, sequence)
             spans[sequence].shared = sequences[0].tokens[:length]
+
+    def _fill(self, spans: dict[Sequence, Span], tiles: Tiles) -> None:
+        """Short ends begin sooner where that pays; all of a step or none, for llama.cpp cuts it by the shortest."""
+        missing = [
+            tiles.missing(len(span.tokens), span.start) if span.n_outputs and not span.shared else 0
+            for span in spans.values()
+        ]
+        if 0 in missing or TILE * len(spans) > self._budget.limit:
+            return
+        for (sequence, span), n_again in zip([*spans.items()], missing, strict=True):
+            spans[sequence] = self._end_from(span.start - n_again, sequence)
+
+    def _end_from(self, length: int, sequence: Sequence) -> Span:
+        """All of a prompt behind its first ``length`` tokens, of which more are there already."""
+        assert sequence.slot is not None
+        sequence.n_computed = self._slots.trim(self._slots[sequence.slot], length)
+        sequence.n_cached = min(sequence.n_cached, sequence.n_computed)
+        return _span(sequence, len(sequence.tokens) - sequence.n_computed)
 
     @property
     def adapters(self) -> Adapters:
@@ -111,6 +130,8 @@ class Batching:
     def observe(self, spans: dict[Sequence, Span], seconds: float) -> None:
         """Learns how long a decode took."""
         self._budget.observe(spans.values(), seconds)
+        if self._tiles is not None:
+            self._tiles.observe(spans.values(), seconds)
 
     def _of_one_turn(self, ready: list[Sequence]) -> list[Sequence]:
         """Those whose turn it is: of one set of adapters, and either reading their prompts or writing."""

@@ -87,6 +87,11 @@ class Slots:
         return self._backend.reads_together
 
     @property
+    def attend_in_tiles(self) -> bool:
+        """Whether many tokens of a slot are attended to sooner, for each, than few."""
+        return self._backend.attends_in_tiles
+
+    @property
     def n_cells(self) -> int:
         return sum(len(slot.tokens) for slot in self._all)
 

@@ -28,7 +28,7 @@ class FakeLlama:
     ) -> None:
         self.n_ctx, self.n_slots, self.n_batch, self.can_trim = n_ctx, n_slots, n_batch, can_trim
         self.min_copied = 16
-        self.copying = self.reads_together = False
+        self.copying = self.reads_together = self.attends_in_tiles = False
         self._sources: set[int] = set()
         self.poison = poison
         self.cells: list[list[int]] = [[] for _ in range(n_slots)]

@@ -85,8 +85,7 @@ class LlamaContext:
         n_cells = int(llama_cpp.llama_n_ctx_seq(self.pointer))
         self.model, self.n_slots, self.n_ctx = model, n_slots, min(n_ctx, n_cells)
         self.n_batch = int(llama_cpp.llama_n_batch(self.pointer))
-        self.can_trim = not model.is_recurrent
-        self.copying = False
+        self.can_trim, self.copying = not model.is_recurrent, False
         stream = model.kv_cache(cache_type).size(n_cells)
         self.min_copied = GPU_COPIED if model.n_gpu_layers else _cpu_copied(stream, model.n_params, n_threads)
         self._memory = llama_cpp.llama_get_memory(self.pointer)
@@ -98,16 +97,24 @@ class LlamaContext:
         self._fillers = Fillers(model, self._memory, n_slots, self.n_ctx)
         # Beside a GPU the threads of the CPU wait for it, and how busy they are says nothing.
         self._threads = Threads(1 if model.n_gpu_layers else n_threads)
-        self._shared = self._shared_prefix(cache_type, params)
+        self._cache_type = cache_type
+        self._shared = self._shared_prefix(params)
 
-    def _shared_prefix(self, cache_type: CacheType, params: Any) -> SharedPrefix | None:
-        """On a CPU, for a cache of f16, which has tiles; where cells are all of a state, and may be made elsewhere."""
+    def _shared_prefix(self, params: Any) -> SharedPrefix | None:
+        """Where cells are all of a state, and may be made elsewhere."""
         model = self.model
-        only_cells = self.makes_text and self.can_trim and not self._n_swa and not model.turns_by_context
-        if model.n_gpu_layers or cache_type != "f16" or self.n_slots == 1 or not only_cells:
+        if not self.attends_in_tiles or self.n_slots == 1 or model.turns_by_context:
             return None
         make = partial(self._one_stream, params.rope_freq_base, params.rope_freq_scale)
-        return SharedPrefix(self.pointer, self.n_slots, self.n_ctx, make, model.kv_cache(cache_type).size)
+        return SharedPrefix(
+            self.pointer, self.n_slots, self.n_ctx, make, model.kv_cache(self._cache_type).size
+        )
+
+    @property
+    def attends_in_tiles(self) -> bool:
+        """On a CPU, with a cache of f16; where what is trimmed can be read again."""
+        on_cpu = not self.model.n_gpu_layers and self._cache_type == "f16"
+        return on_cpu and self.makes_text and self.can_trim and not self._n_swa
 
     @property
     def reads_together(self) -> bool:
