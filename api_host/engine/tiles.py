@@ -42,7 +42,7 @@ class Tiles:
         spans = list(spans)
         n = len(spans[0].tokens)
         # llama.cpp makes passes of AT_ONCE tokens, and of as many of each sequence; the others leave short ends.
-        if n < LEAST or (n > AT_ONCE and 0 < n % AT_ONCE < TILE):
+        if n < LEAST or (n > AT_ONCE and 0 < n % AT_ONCE < TILE) or seconds <= 0:
             return
         if any(span.shared or len(span.tokens) != n for span in spans):
             return

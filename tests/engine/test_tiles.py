@@ -73,6 +73,7 @@ def test_what_tells_nothing_is_not_counted():
     for start in range(0, 3000, 100):
         tiles.observe([span(30, start), span(31, start)], 1.0 + start)
         tiles.observe([span(8, start)], 1.0 + start)
+        tiles.observe([span(30, start)], 0.0)
         tiles.observe([span(512 + 30, start)], 1.0 + start)
         tiles.observe([Span(0, array("i", range(30)), start, 1, shared=array("i", [1]))], 1.0 + start)
     assert tiles.missing(30, 2000) == 0
