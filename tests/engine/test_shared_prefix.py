@@ -123,6 +123,9 @@ def test_cells_that_are_not_taken_fail_the_decode_once(
         answers = iter(taken)
         patched.setattr(llama_cpp, "llama_state_seq_set_data", lambda *_: next(answers))
         house.go_on([house.words(40) for _ in range(N_SLOTS)], prefix)
+    assert house.slots._shared is not None and house.slots._shared.pointer is None, (
+        "its memory is not given back"
+    )
     house.prompts(prefix)
     assert house.go_on([house.words(40) for _ in range(N_SLOTS)], prefix) == [False] * 4
 

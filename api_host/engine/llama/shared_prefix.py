@@ -68,8 +68,15 @@ class SharedPrefix:
         Raises:
             DecodeFailed: the cells of these slots are undefined. It is not tried again.
         """
+        try:
+            self._read(spans, n_threads)
+        except DecodeFailed:
+            self._usable = False
+            self.close()
+            raise
+
+    def _read(self, spans: list[Span], n_threads: int) -> None:
         assert spans[0].shared is not None
-        self._usable = False
         self._hold(spans[0].shared, spans[0].slot)
         self._batch.clear()
         for number, span in enumerate(spans, 1):
@@ -80,7 +87,6 @@ class SharedPrefix:
         for number, span in enumerate(spans, 1):
             self._give_back(number, span.slot)
             llama_cpp.llama_memory_seq_rm(self._memory, number, -1, -1)
-        self._usable = True
 
     def _hold(self, prefix: array[int], slot: int) -> None:
         """Gives sequence 0 the cells of the prefix, if it has not got them: those of a slot that has no others."""
