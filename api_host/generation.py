@@ -97,6 +97,11 @@ class SamplingParams:
     n: Annotated[int, Ge(1), Le(64)] = 1
 
     @property
+    def is_repeatable(self) -> bool:
+        """Whether the same request is to have the same text each time."""
+        return self.greedy or self.seed is not None
+
+    @property
     def greedy(self) -> bool:
         return self.temperature == 0 or self.top_k == GREEDY_TOP_K or self.top_p == 0
 

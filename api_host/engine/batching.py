@@ -105,10 +105,15 @@ class Batching:
             spans[sequence].shared = sequences[0].tokens[:length]
 
     def _fill(self, spans: dict[Sequence, Span], tiles: Tiles) -> None:
-        """Short ends begin sooner where that pays; all of a step or none, for llama.cpp cuts it by the shortest."""
+        """Short ends begin sooner where that pays; all of a step or none, for llama.cpp cuts it by the shortest.
+
+        A tile rounds in another way, so texts that are to be the same each time are left alone.
+        """
         missing = [
-            tiles.missing(len(span.tokens), span.start) if span.n_outputs and not span.shared else 0
-            for span in spans.values()
+            tiles.missing(len(span.tokens), span.start)
+            if span.n_outputs and not (span.shared or sequence.request.sampling.is_repeatable)
+            else 0
+            for sequence, span in spans.items()
         ]
         if 0 in missing or TILE * len(spans) > self._budget.limit:
             return

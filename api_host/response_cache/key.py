@@ -22,7 +22,7 @@ _CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 def is_deterministic(request: GenerationRequest) -> bool:
     """Whether the request by itself is answered the same each time: it is greedy, or its seed decides the draws."""
-    return request.sampling.greedy or request.sampling.seed is not None
+    return request.sampling.is_repeatable
 
 
 def cache_key(request: GenerationRequest, model: str, files: str, scope: str) -> str | None:

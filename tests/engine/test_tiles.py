@@ -101,7 +101,10 @@ class Timed(FakeLlama):
         self.now += sum(self._machine.seconds(len(span.tokens), span.start) for span in spans)
 
 
-def test_the_scheduler_reads_again_what_fills_a_tile():
+@pytest.mark.parametrize(
+    ("sampling", "filled"), [({}, True), ({"temperature": 0.0}, False), ({"seed": 7}, False)]
+)
+def test_the_scheduler_reads_again_what_fills_a_tile(sampling: dict[str, float], filled: bool):
     llama = Timed(Machine(1e-5, 6e-8, 0.4e-8), n_ctx=4096, n_slots=1, n_batch=512)
     scheduler = Scheduler(
         llama, llama, lambda params, prompt, index: FakeSampler(llama), clock=lambda: llama.now
@@ -110,7 +113,9 @@ def test_the_scheduler_reads_again_what_fills_a_tile():
     text, read, cached = array("i"), [], []
     for turn in range(30):
         text = text + array("i", (dice.randrange(1, 60) for _ in range(30)))
-        request = Request(turn, text[:], SamplingParams(max_tokens=20), [], 4096, want_tokens=True)
+        request = Request(
+            turn, text[:], SamplingParams(max_tokens=20, **sampling), [], 4096, want_tokens=True
+        )
         scheduler.submit(request)
         llama.batches.clear()
         while scheduler.has_work:
@@ -118,5 +123,5 @@ def test_the_scheduler_reads_again_what_fills_a_tile():
         read.append(len(llama.batches[0][0].tokens))
         cached.append(request.usage.cached_tokens)
         text = request.sequences[0].tokens[:]
-    assert read[-5:] == [TILE] * 5
-    assert cached[-1] == len(request.prompt) - TILE
+    assert read[-5:] == ([TILE] * 5 if filled else [31] * 5), "a text that is to be the same is read as ever"
+    assert cached[-1] == len(request.prompt) - read[-1]
