@@ -98,7 +98,7 @@ class SamplingParams:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether the same request is to have the same text each time."""
+        """Whether a request by itself is answered the same each time: it is greedy, or its seed decides the draws."""
         return self.greedy or self.seed is not None
 
     @property

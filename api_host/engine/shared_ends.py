@@ -8,15 +8,14 @@ from __future__ import annotations
 from array import array
 
 from api_host.engine.backend import Span
-from api_host.engine.prefill import TILE
+from api_host.engine.prefill import AT_ONCE, TILE
 from api_host.engine.sequence import Sequence
 
-# A shorter prefix is attended to in no time, and what is shorter than an end is copied sooner than it saves.
+# A shorter prefix is attended to in no time, and the cells of a shorter end take longer to move than is saved by it.
 LEAST_PREFIX = 256
 LEAST_END = 8
 # Tokens that a prompt may have in common with some others beyond the prefix, and that are read again with its end.
 READ_AGAIN = 16
-MOST_TOKENS = 512
 
 
 def behind_one_prefix(spans: dict[Sequence, Span]) -> tuple[int, list[Sequence]]:
@@ -24,12 +23,10 @@ def behind_one_prefix(spans: dict[Sequence, Span]) -> tuple[int, list[Sequence]]
     ends = [sequence for sequence, span in spans.items() if _is_end(span)]
     best: list[Sequence] = []
     length = 0
-    for start in {sequence.n_computed for sequence in ends} if len(ends) > 1 else ():
-        for first in ends:
-            if first.n_computed == start:
-                group = _behind(first.tokens[:start], ends)
-                if _n_tokens(group, start) > _n_tokens(best, length):
-                    best, length = group, start
+    for first in ends if len(ends) > 1 else ():
+        group = _behind(first.tokens[: first.n_computed], ends)
+        if _n_tokens(group, first.n_computed) > _n_tokens(best, length):
+            best, length = group, first.n_computed
     return (length, best) if len(best) > 1 and _n_tokens(best, length) >= TILE else (0, [])
 
 
@@ -40,7 +37,7 @@ def _is_end(span: Span) -> bool:
 def _behind(prefix: array[int], ends: list[Sequence]) -> list[Sequence]:
     """Those that hold this prefix and little else, as many as are read at once."""
     group: list[Sequence] = []
-    left = MOST_TOKENS
+    left = AT_ONCE
     for sequence in ends:
         beyond, n_end = sequence.n_computed - len(prefix), len(sequence.tokens) - len(prefix)
         if 0 <= beyond <= READ_AGAIN and n_end <= left and sequence.tokens[: len(prefix)] == prefix:

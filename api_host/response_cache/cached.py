@@ -17,7 +17,7 @@ from api_host.generation import GenerationRequest
 from api_host.metrics import Metrics
 from api_host.models.reference import ModelRef, parse_reference
 from api_host.response_cache.answer import KeptAnswer, is_cut_short, unpack
-from api_host.response_cache.key import cache_key, files_identity, is_deterministic
+from api_host.response_cache.key import cache_key, files_identity
 from api_host.response_cache.loaded_files import LoadedFiles
 from api_host.response_cache.replay import Generation, Recording, Replay
 from api_host.response_cache.store import Store
@@ -104,7 +104,7 @@ class CachedPipeline:
             ApiHostError: as the pipeline behind it; of a kept answer, only what is wrong with the model's name.
         """
         use = self._terms.use()
-        if use is Use.NONE or not (self._seeded or is_deterministic(request)):
+        if use is Use.NONE or not (self._seeded or request.sampling.is_repeatable):
             return cast(Generation, self._pipeline.generate(request))
         kept = self._find(request) if use is Use.FULL else None
         self._metrics.cache_asked(hit=kept is not None)

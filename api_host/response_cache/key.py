@@ -20,11 +20,6 @@ _FORMAT = 1
 _CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 
 
-def is_deterministic(request: GenerationRequest) -> bool:
-    """Whether the request by itself is answered the same each time: it is greedy, or its seed decides the draws."""
-    return request.sampling.is_repeatable
-
-
 def cache_key(request: GenerationRequest, model: str, files: str, scope: str) -> str | None:
     """The key of a request's answer: 64 hexadecimal digits (SHA-256), which tell nothing of what was asked.
 

@@ -8,7 +8,8 @@ from array import array
 import pytest
 
 from api_host.engine.backend import Span
-from api_host.engine.shared_ends import MOST_TOKENS, READ_AGAIN
+from api_host.engine.prefill import AT_ONCE
+from api_host.engine.shared_ends import READ_AGAIN
 from tests.engine.test_scheduler import Run
 from tests.fakes.llama import text_alone
 
@@ -74,7 +75,7 @@ def test_others_are_not(prefix: int, lengths: list[int]):
 def test_no_more_are_told_than_fit_one_pass_or_a_batch():
     prompts = [PREFIX + end(i, 60, begins=i + 1) for i in range(14)]
     shared = asked(house(n_slots=14), *prompts)
-    assert [sum(len(span.tokens) for span in spans) for spans in shared] == [MOST_TOKENS // 60 * 60]
+    assert [sum(len(span.tokens) for span in spans) for spans in shared] == [AT_ONCE // 60 * 60]
     longer = PREFIX + end(1, 10)
     prompts = [PREFIX + end(50, 30, 50), *(longer + end(i, 30, begins=i + 1) for i in range(4))]
     run = house(n_slots=5, n_batch=150)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,8 @@ from api_host.models.hub.blobs import keeping
 from api_host.models.hub.hub import Hub
 from api_host.models.reference import parse_reference
 from tests.fakes.hub import LoopbackHub
+
+REF = parse_reference("owner/name/m.gguf")
 
 
 @pytest.mark.parametrize(
@@ -35,27 +38,26 @@ def test_what_broke_off_on_the_network_is_taken_from_the_library_and_a_full_disk
     assert [path.name for path in tmp_path.iterdir()] == left
 
 
-def test_what_was_kept_goes_when_another_process_has_fetched_the_file(tmp_path: Path) -> None:
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[Hub]:
     with LoopbackHub() as loopback:
         loopback.add("owner/name", "m.gguf", b"GGUF" * 1000)
-        hub = Hub(tmp_path, disk_reserve=0, endpoint=loopback.url)
-        ref = parse_reference("owner/name/m.gguf")
-        blob = hub.fetch(ref).resolve()
-        blob.with_name(f"{blob.name}.12345678.kept.incomplete").write_bytes(b"GGUF" * 500)
-        mark_of(blob).touch()
-        hub.fetch(ref)
-        assert [path.name for path in blob.parent.iterdir()] == [blob.name]
+        yield Hub(tmp_path, disk_reserve=0, endpoint=loopback.url)
 
 
-def test_a_leftover_longer_than_the_file_is_replaced_by_a_whole_download(tmp_path: Path) -> None:
-    with LoopbackHub() as loopback:
-        loopback.add("owner/name", "m.gguf", b"GGUF" * 1000)
-        hub = Hub(tmp_path, disk_reserve=0, endpoint=loopback.url)
-        ref = parse_reference("owner/name/m.gguf")
-        blob = hub.fetch(ref).resolve()
-        blob.rename(blob.with_name(f"{blob.name}.12345678.incomplete")).write_bytes(b"GGUF" * 1001)
-        assert hub.fetch(ref).read_bytes() == b"GGUF" * 1000
-        assert [path.name for path in blob.parent.iterdir()] == [blob.name]
+def test_what_was_kept_goes_when_another_process_has_fetched_the_file(hub: Hub) -> None:
+    blob = hub.fetch(REF).resolve()
+    blob.with_name(f"{blob.name}.12345678.kept.incomplete").write_bytes(b"GGUF" * 500)
+    mark_of(blob).touch()
+    hub.fetch(REF)
+    assert [path.name for path in blob.parent.iterdir()] == [blob.name]
+
+
+def test_a_leftover_longer_than_the_file_is_replaced_by_a_whole_download(hub: Hub) -> None:
+    blob = hub.fetch(REF).resolve()
+    blob.rename(blob.with_name(f"{blob.name}.12345678.incomplete")).write_bytes(b"GGUF" * 1001)
+    assert hub.fetch(REF).read_bytes() == b"GGUF" * 1000
+    assert [path.name for path in blob.parent.iterdir()] == [blob.name]
 
 
 def test_a_file_too_large_for_the_file_system_is_none_of_the_network(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ another's idle cells. Knows nothing of requests, of sampling or of who uses whic
 
 from __future__ import annotations
 
-import ctypes
 import math
 import time
 from collections.abc import Iterable
@@ -23,9 +22,8 @@ from api_host.engine.llama.candidates import Candidates
 from api_host.engine.llama.fillers import Fillers
 from api_host.engine.llama.json_schema import JsonSchemas
 from api_host.engine.llama.model import LlamaModel, LoadError, recent_errors
-from api_host.engine.llama.shared_prefix import SharedPrefix
-from api_host.engine.prefill import TILE
-from api_host.engine.shared_ends import MOST_TOKENS
+from api_host.engine.llama.shared_prefix import SharedPrefix, pointer_to
+from api_host.engine.prefill import AT_ONCE, TILE
 from api_host.engine.threads import Threads
 from api_host.kv_cache import CacheType
 
@@ -101,7 +99,7 @@ class LlamaContext:
         self._shared = self._shared_prefix(params)
 
     def _shared_prefix(self, params: Any) -> SharedPrefix | None:
-        """Where cells are all of a state, and may be made elsewhere."""
+        """None on a GPU and wherever else it does not help, or a cell made in another context is another one."""
         model = self.model
         if not self.attends_in_tiles or self.n_slots == 1 or model.turns_by_context:
             return None
@@ -178,7 +176,7 @@ class LlamaContext:
 
     def _one_stream(self, rope_freq_base: float, rope_freq_scale: float, n_cells: int) -> Any:
         """A context with one stream and a sequence more than there are slots; None without memory."""
-        params = _params(n_cells, self.n_slots + 1, MOST_TOKENS, 1, "f16")
+        params = _params(n_cells, self.n_slots + 1, AT_ONCE, 1, "f16")
         params.kv_unified = True
         params.n_outputs_max = self.n_slots + 1
         params.rope_freq_base, params.rope_freq_scale = rope_freq_base, rope_freq_scale
@@ -233,14 +231,14 @@ class LlamaContext:
         size = self.state_size(slot)
         # Not ctypes' own, which is filled with zeros first.
         state = np.empty(size, np.uint8)
-        written = llama_cpp.llama_state_seq_get_data(self.pointer, _bytes(state), size, slot)
+        written = llama_cpp.llama_state_seq_get_data(self.pointer, pointer_to(state), size, slot)
         assert written == size, f"llama.cpp wrote {written} of {size} bytes"
         return state
 
     def restore(self, slot: int, state: State) -> bool:
         """Gives an empty slot the cells that ``save`` has made; returns whether there was room for them."""
         assert isinstance(state, np.ndarray)
-        return bool(llama_cpp.llama_state_seq_set_data(self.pointer, _bytes(state), len(state), slot))
+        return bool(llama_cpp.llama_state_seq_set_data(self.pointer, pointer_to(state), len(state), slot))
 
     def close(self) -> None:
         if self._shared is not None:
@@ -248,11 +246,6 @@ class LlamaContext:
         if self.pointer:
             llama_cpp.llama_free(self.pointer)
             self.pointer = None
-
-
-def _bytes(state: np.ndarray) -> Any:
-    """A C pointer to an array's memory."""
-    return ctypes.cast(state.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
 
 
 def _cpu_copied(stream: int, n_params: int, n_threads: int) -> int:

@@ -1,7 +1,7 @@
 """Reads the ends of prompts behind one prefix together, on a CPU: in a llama.cpp context of its own beside the slots.
 
-llama.cpp attends there tile by tile, three times as fast, where a stream has 64 tokens of a batch or more (ggml's
-ops.cpp, flash_attn_ext). A slot is a stream, and the ends of prompts are often shorter. Here they are sequences of one
+llama.cpp attends there tile by tile, at least three times as fast, where a stream has 64 tokens of a batch or more
+(ggml's ops.cpp, flash_attn_ext). A slot is a stream, and the ends of prompts are often shorter. Here they are sequences of one
 stream, behind one copy of the prefix; their cells go back to the slots as states. Knows nothing of requests.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from api_host.engine.backend import DecodeFailed, Span
 from api_host.engine.llama.batch import TokenBatch
-from api_host.engine.shared_ends import MOST_TOKENS
+from api_host.engine.prefill import AT_ONCE
 from api_host.free_memory import free_memory
 
 # Cells are made so many at a time.
@@ -28,7 +28,8 @@ _HEAD, _NUMBER = 8, 4
 
 
 class SharedPrefix:
-    """
+    """A context with one copy of a prefix, made when it is first of use.
+
     Args:
         slots: the context whose streams are the slots, ``n_slots`` of them with at most ``n_ctx`` tokens each.
         make: a context of one stream with so many cells and a sequence more than there are slots; None without memory.
@@ -40,7 +41,7 @@ class SharedPrefix:
     ) -> None:
         self._slots, self._n_slots = slots, n_slots
         self._make, self._size = make, size
-        self._batch = TokenBatch(MOST_TOKENS, n_ctx)
+        self._batch = TokenBatch(AT_ONCE, n_ctx)
         self._state = np.zeros(0, np.uint8)
         self._prefix = array("i")
         self._n_cells = 0
@@ -49,7 +50,7 @@ class SharedPrefix:
 
     def has_room(self, n_prefix: int) -> bool:
         """Whether ends behind so long a prefix can be read here; makes the context, where twice its memory is free."""
-        n_cells = n_prefix + MOST_TOKENS
+        n_cells = n_prefix + AT_ONCE
         if not self._usable or n_cells <= self._n_cells:
             return self._usable
         self.close()
@@ -96,13 +97,13 @@ class SharedPrefix:
         self._prefix = array("i")
         size = int(llama_cpp.llama_state_seq_get_size(self._slots, slot))
         state = self._bytes(size)
-        llama_cpp.llama_state_seq_get_data(self._slots, _pointer(state), size, slot)
+        llama_cpp.llama_state_seq_get_data(self._slots, pointer_to(state), size, slot)
         before = _NUMBER * slot
         after = _NUMBER * (self._n_slots - 1 - slot)
         one_stream = state[before : size - after]
         one_stream[:_HEAD] = state[:_HEAD].copy()
         one_stream[_HEAD : _HEAD + _NUMBER].view(np.uint32)[0] = 1
-        _check(llama_cpp.llama_state_seq_set_data(self.pointer, _pointer(one_stream), len(one_stream), 0))
+        _check(llama_cpp.llama_state_seq_set_data(self.pointer, pointer_to(one_stream), len(one_stream), 0))
         self._prefix = prefix[:]
 
     def _give_back(self, number: int, slot: int) -> None:
@@ -110,10 +111,10 @@ class SharedPrefix:
         size = int(llama_cpp.llama_state_seq_get_size(self.pointer, number))
         others = _NUMBER * (self._n_slots - 1)
         state = self._bytes(size + others)
-        llama_cpp.llama_state_seq_get_data(self.pointer, _pointer(state), size, number)
+        llama_cpp.llama_state_seq_get_data(self.pointer, pointer_to(state), size, number)
         state[_HEAD : _HEAD + _NUMBER].view(np.uint32)[0] = self._n_slots
         state[size:] = 0
-        _check(llama_cpp.llama_state_seq_set_data(self._slots, _pointer(state), len(state), slot))
+        _check(llama_cpp.llama_state_seq_set_data(self._slots, pointer_to(state), len(state), slot))
 
     def _bytes(self, size: int) -> np.ndarray:
         """Memory for a state, the same each time."""
@@ -122,6 +123,7 @@ class SharedPrefix:
         return self._state[:size]
 
     def close(self) -> None:
+        self._state = np.zeros(0, np.uint8)
         if self.pointer:
             llama_cpp.llama_free(self.pointer)
             self.pointer, self._n_cells, self._prefix = None, 0, array("i")
@@ -132,5 +134,6 @@ def _check(done: object) -> None:
         raise DecodeFailed(-1)
 
 
-def _pointer(state: np.ndarray) -> Any:
+def pointer_to(state: np.ndarray) -> Any:
+    """A C pointer to an array's bytes."""
     return ctypes.cast(state.ctypes.data, ctypes.POINTER(ctypes.c_uint8))
