@@ -1,8 +1,9 @@
 """Reads the ends of prompts behind one prefix together, on a CPU: in a llama.cpp context of its own beside the slots.
 
 llama.cpp attends there tile by tile, at least three times as fast, where a stream has 64 tokens of a batch or more
-(ggml's ops.cpp, flash_attn_ext). A slot is a stream, and the ends of prompts are often shorter. Here they are sequences of one
-stream, behind one copy of the prefix; their cells go back to the slots as states. Knows nothing of requests.
+(ggml's ops.cpp, flash_attn_ext). A slot is a stream, and the ends of prompts are often shorter. Here they are
+sequences of one stream, behind one copy of the prefix; their cells go back to the slots as states. Knows nothing of
+requests.
 """
 
 from __future__ import annotations
