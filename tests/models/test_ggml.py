@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import gguf
@@ -101,9 +102,10 @@ def test_k_quants_of_the_last_container_keep_their_bytes(tmp_path: Path, kind: s
 
 
 def test_pieces_join_into_the_same_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("one", "many"):
+    write_ggml(tmp_path / "llama.bin", TinyLlama(), ("ggjt", 1), "Q4_0")
+    for name in ("one", "many"):  # copies of one second: a converted file tells how old its source was
         (tmp_path / name).mkdir()
-        write_ggml(tmp_path / name / "llama.bin", TinyLlama(), ("ggjt", 1), "Q4_0")
+        shutil.copy2(tmp_path / "llama.bin", tmp_path / name)
     whole = convert_file(tmp_path / "one" / "llama.bin").read_bytes()
     monkeypatch.setattr(gguf_file, "_PIECE_BYTES", 50)
     assert convert_file(tmp_path / "many" / "llama.bin").read_bytes() == whole

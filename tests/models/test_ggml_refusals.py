@@ -203,16 +203,16 @@ def test_without_the_gguf_package_the_sentence_says_what_to_install(
 
 
 def test_a_conversion_is_reused_until_the_file_or_the_arguments_change(path: Path) -> None:
-    def made_at(**options: int) -> int:
-        return convert_file(path, **options).stat().st_mtime_ns  # type: ignore[arg-type]
+    def inode(**options: int) -> int:
+        return convert_file(path, **options).stat().st_ino  # type: ignore[arg-type]
 
-    first = made_at()
-    assert made_at() == first
-    second = made_at(n_ctx=512)
-    assert second > first
-    os.utime(path, ns=(second + 10**9, second + 10**9))
-    third = made_at(n_ctx=512)
-    assert third > second
+    first = inode()
+    assert inode() == first
+    second = inode(n_ctx=512)
+    assert second != first
+    made = convert_file(path, n_ctx=512).stat().st_mtime_ns
+    os.utime(path, ns=(made + 10**9, made + 10**9))
+    assert inode(n_ctx=512) != second
 
 
 def test_a_foreign_gguf_of_that_name_is_not_touched(path: Path) -> None:
