@@ -7,6 +7,10 @@ CPUS := $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
 # pip builds llama.cpp with cmake and ninja of its own, and keeps the wheel in its cache for the next .venv.
 export CMAKE_BUILD_PARALLEL_LEVEL ?= $(CPUS)
+# With AVX512-FP16 llama.cpp adds up values 128 at a time, and one by one in heads of 64 (docs/performance.md).
+ifneq ($(shell c++ -march=native -dM -E -x c++ /dev/null 2>/dev/null | grep AVX512FP16),)
+export CMAKE_ARGS ?= -DCMAKE_C_FLAGS=-mno-avx512fp16 -DCMAKE_CXX_FLAGS=-mno-avx512fp16
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint types format bench clean

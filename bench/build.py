@@ -1,12 +1,15 @@
 """Builds llama.cpp's tools and the bindings' own server, from the same source and version as the bindings in use.
 
-Everything lands in one cache folder and is made once. Knows nothing of what is measured with it.
+Everything lands in one cache folder and is made once for each ``CMAKE_ARGS``, the variable that the bindings' own
+build reads too. Knows nothing of what is measured with it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -50,6 +53,11 @@ def installed_version() -> str:
     return importlib.metadata.version("llama-cpp-python")
 
 
+def cmake_arguments() -> str:
+    """What llama.cpp is to be built with besides, for the tools as for the bindings: ``CMAKE_ARGS``."""
+    return os.environ.get("CMAKE_ARGS", "").strip()
+
+
 def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: Path | None = None) -> Tools:
     """Downloads and builds what is not there yet.
 
@@ -65,6 +73,8 @@ def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: 
     """
     llama_cpp = (source or bindings_source(cache)) / "vendor" / "llama.cpp"
     kind = "cuda" if cuda else "cpu"
+    if cmake_arguments():
+        kind += "-" + hashlib.sha256(cmake_arguments().encode()).hexdigest()[:8]
     folder = built or _built(llama_cpp, cache / f"build-{installed_version()}-{kind}", cache, cuda)
     tools = Tools(folder, llama_cpp / "models" / VOCABULARY)
     for path in (tools.vocabulary, *(folder / target for target in TARGETS)):
@@ -107,7 +117,7 @@ def _built(llama_cpp: Path, folder: Path, cache: Path, cuda: bool) -> Path:
     path = os.pathsep.join([os.environ.get("PATH", ""), str(scripts)])
     cmake = shutil.which("cmake", path=path) or "cmake"
     generator = ["-G", "Ninja"] if shutil.which("ninja", path=path) else []
-    flags = [*FLAGS, *(["-DGGML_CUDA=ON"] if cuda else [])]
+    flags = [*FLAGS, *(["-DGGML_CUDA=ON"] if cuda else []), *shlex.split(cmake_arguments())]
     environment = {**os.environ, "PATH": path}
     configure = [cmake, "-S", str(llama_cpp), "-B", str(folder), *generator, *flags]
     _run(configure, "Configuring llama.cpp", environment)

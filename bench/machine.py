@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.build import installed_version
+from bench.build import cmake_arguments, installed_version
 from bench.servers import ROOT
 
 
@@ -30,13 +30,14 @@ def machine_facts() -> dict[str, str]:
 def versions(folder: Path) -> dict[str, str]:
     """What is measured: this project, the bindings, and llama.cpp's build in ``folder``."""
     build = _said_by(str(folder / "llama-server"), "--version").partition("\n")[0]
-    return {
+    software = {
         "api-host": _said_by("git", "-C", str(ROOT), "describe", "--always", "--dirty") or "unknown",
         "llama-cpp-python": installed_version(),
         "llama.cpp": build.removeprefix("version: "),
         "Python": platform.python_version(),
         "wrk": "used" if shutil.which("wrk") else "not installed",
     }
+    return {**software, "CMAKE_ARGS": cmake_arguments()} if cmake_arguments() else software
 
 
 def _cpu_name() -> str:

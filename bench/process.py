@@ -22,6 +22,8 @@ from bench.servers import ROOT, Server, Setting
 READY_TIMEOUT_S = 180.0
 STOP_TIMEOUT_S = 20.0
 POLL_S = 0.005
+# What ends a bench, by its handlers in __main__.py.
+ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class ServerFailed(Exception):
@@ -36,7 +38,7 @@ def free_port() -> int:
 
 
 class RunningServer:
-    """A started server; use it as a context.
+    """A server, started when it is entered as a context and ended when that is left, in the main thread.
 
     Args:
         server: which one.
@@ -49,22 +51,38 @@ class RunningServer:
         self.setting = setting
         self.port = free_port()
         self.log = log
-        log.parent.mkdir(parents=True, exist_ok=True)
+
+    def __enter__(self) -> RunningServer:
+        self.log.parent.mkdir(parents=True, exist_ok=True)
         self.started = time.perf_counter()
-        with log.open("wb") as output:
-            self._process = subprocess.Popen(
-                server.command(setting, self.port),
+        ends = list[int]()
+        before = {number: signal.signal(number, lambda each, _: ends.append(each)) for number in ENDS}
+        # A handler that raised within Popen would leave a server behind that nobody knows.
+        try:
+            self._process = self._start()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        try:
+            for end in ends:
+                signal.raise_signal(end)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self.log.open("wb") as output:
+            return subprocess.Popen(
+                self.server.command(self.setting, self.port),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # No config.yaml of the current folder and no setting of the environment may have a say.
-                cwd=log.parent,
+                cwd=self.log.parent,
                 env=own_environment(),
                 start_new_session=True,
             )
-
-    def __enter__(self) -> RunningServer:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -15,9 +15,10 @@ import pytest
 
 from api_host.models.demo import DEMO_MODEL_PATH
 from bench.asking import Asked, answered, request
-from bench.build import prepare
+from bench.build import VOCABULARY, installed_version, prepare
 from bench.limits import TextGeneration
 from bench.load import Load
+from bench.machine import versions
 from bench.process import RunningServer, ServerFailed
 from bench.reference import UNDER_LOAD, Reference
 from bench.report import BEGIN, insert, render
@@ -26,6 +27,7 @@ from bench.runner import Runner
 from bench.servers import HOST, BindingsServer, LlamaServer, Server, Setting
 from bench.workload import Ground, Measured
 from tests.fakes.event_server import HEAD, EventServer, chunk
+from tests.fakes.programs import program, with_first
 from tests.fakes.word_server import WordServer
 
 ROOT = Path(__file__).parent.parent
@@ -206,6 +208,57 @@ def test_a_missing_program_costs_no_figures(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="name another --llama-bin") as found:
         prepare(tmp_path / "cache", built=tmp_path, source=tmp_path)
     assert f"remove {tmp_path / 'cache'} " not in str(found.value)
+
+
+class EndedAtStart(LeavesAChild):
+    """Is told to end while its process is being started; the process says who it is."""
+
+    def command(self, setting: Setting, port: int) -> list[str]:
+        signal.raise_signal(signal.SIGTERM)
+        return ["sh", "-c", "exec sleep 300"]
+
+
+def test_an_end_while_a_server_starts_leaves_none(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    running = RunningServer(EndedAtStart(tmp_path), Setting(tmp_path, 1, 256, 1), tmp_path / "log")
+    try:
+        with pytest.raises(SystemExit), running:
+            pytest.fail("it was entered")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    with pytest.raises(psutil.NoSuchProcess):
+        running.pids  # noqa: B018
+
+
+CMAKE = """
+case "$*" in
+  *--build*) ;;
+  *) mkdir -p "$4/bin"; for each in llama-server llama-bench llama-batched-bench; do echo "$*" > "$4/bin/$each"; done ;;
+esac
+"""
+
+
+def test_the_tools_are_built_with_what_the_bindings_were_built_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "bin", "cmake", CMAKE)
+    monkeypatch.setenv("PATH", with_first(tmp_path / "bin"))
+    source, cache = tmp_path / "source", tmp_path / "cache"
+    for made in (
+        source / "vendor" / "llama.cpp" / "models" / VOCABULARY,
+        cache / "venv" / f"ready-{installed_version()}",
+    ):
+        made.parent.mkdir(parents=True)
+        made.touch()
+    folders = set()
+    for arguments in ("", "-DONE=1 -DCMAKE_C_FLAGS='-a -b'"):
+        monkeypatch.setenv("CMAKE_ARGS", arguments)
+        tools = prepare(cache, source=source)
+        folders.add(tools.bin)
+        said = (tools.bin / "llama-server").read_text()
+        assert said.endswith("-DONE=1 -DCMAKE_C_FLAGS=-a -b\n") == bool(arguments)
+        assert versions(tools.bin).get("CMAKE_ARGS", "") == arguments
+    assert len(folders) == 2
 
 
 @pytest.mark.parametrize("option", ["--pairs", "--threads"])

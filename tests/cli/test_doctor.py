@@ -21,6 +21,7 @@ from api_host.cli.doctor.check import Check, Level, broken, examine, ok, warning
 from api_host.config import HostConfig
 from tests.cli.terminal import CTRL_C, TIMEOUT_S, Cli, Start, Terminal
 from tests.fakes import cloudflared
+from tests.fakes.programs import program, with_first
 
 CLOSED = "http://127.0.0.1:9"
 
@@ -47,19 +48,6 @@ def healthy_hub() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
         thread.join()
-
-
-def program(folder: Path, name: str, script: str) -> Path:
-    folder.mkdir(exist_ok=True)
-    path = folder / name
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(0o755)
-    return path
-
-
-def with_first(folder: Path) -> str:
-    """The PATH with ``folder`` before all others."""
-    return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 class Doctor:
