@@ -22,7 +22,7 @@ from api_host.engine.prefill import AT_ONCE
 from api_host.free_memory import free_memory
 
 # Cells are made so many at a time.
-GRAIN = 1024
+GRAIN = 256
 # A state begins with a magic number and the sequence's id; then come the number of streams, and for each of them the
 # number of its cells of the sequence, with the cells behind it (llama-kv-cache.cpp, state_write).
 _HEAD, _NUMBER = 8, 4
