@@ -32,6 +32,7 @@ class Batching:
         self._tiles = Tiles() if slots.attend_in_tiles else None
         self._turn: tuple[Adapters, bool] = (), False
         self._spans: dict[Sequence, Span] = {}
+        self._observed: tuple[list[Span], float] | None = None
         # All that ran, where each of them wrote one token in the last batch: most batches are the last one again.
         self._writing: list[Sequence] = []
 
@@ -133,10 +134,18 @@ class Batching:
         return self._turn[0]
 
     def observe(self, spans: dict[Sequence, Span], seconds: float) -> None:
-        """Learns how long a decode took."""
-        self._budget.observe(spans.values(), seconds)
+        """Notes how long a decode took."""
+        self._observed = [*spans.values()], seconds
+
+    def learn(self) -> None:
+        """Learns from what was noted: later, because somebody waits for what the decode gave."""
+        if self._observed is None:
+            return
+        spans, seconds = self._observed
+        self._observed = None
+        self._budget.observe(spans, seconds)
         if self._tiles is not None:
-            self._tiles.observe(spans.values(), seconds)
+            self._tiles.observe(spans, seconds)
 
     def _of_one_turn(self, ready: list[Sequence]) -> list[Sequence]:
         """Those whose turn it is: of one set of adapters, and either reading their prompts or writing."""

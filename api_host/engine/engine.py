@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import traceback
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TypeVar
 
@@ -62,6 +62,8 @@ class Engine:
         )
         self._embeddings: Embeddings | None = None
         self._answers: list[WorkerEvent] = []
+        self._asked: tuple[str, Request] | None = None
+        self._ahead: Iterator[int] = iter(())
 
     @property
     def has_work(self) -> bool:
@@ -102,6 +104,19 @@ class Engine:
         if self._embeddings is not None:
             self._embeddings.step()
 
+    def read_ahead(self) -> bool:
+        """While there is no work: reads a little of the last prompt and its answer, as which a chat's next one begins.
+
+        Returns:
+            Whether it did; else there is nothing left to do.
+        """
+        if self._asked is not None:
+            text, request = self._asked
+            self._asked = None
+            answer = request.sequences[0].tokens[len(request.prompt) :]
+            self._ahead = self._loaded.model.read_ahead(text + self._loaded.model.text(answer))
+        return next(self._ahead, 0) > 0
+
     def take_events(self) -> list[WorkerEvent]:
         events, self._answers = self._answers, []
         events += self._scheduler.take_events()
@@ -141,6 +156,7 @@ class Engine:
         request.adapters = tuple(message.adapters)
         self._loaded.context.adapters.load(request.adapters)
         self._scheduler.submit(request)
+        self._asked = prompt.text, request
 
     def _embed(self, message: Embed) -> None:
         model = self._loaded.model

@@ -157,6 +157,7 @@ class Scheduler:
 
     def step(self) -> None:
         """One turn: at most one decode."""
+        self._batching.learn()
         self._admit()
         spans = self._batching.build(self._running)
         if not spans:

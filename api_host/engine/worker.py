@@ -89,7 +89,9 @@ def serve(sock: socket.socket) -> None:
             engine.take(message)
         engine.step()
         outbox.after_step()
-        messages = inbox.receive(wait=not engine.has_work)
+        messages = inbox.receive(wait=False)
+        while not (messages or engine.has_work):
+            messages = inbox.receive(wait=not engine.read_ahead())
 
 
 def end_with(sock: socket.socket) -> None:

@@ -11,7 +11,11 @@ from typing import Any
 import llama_cpp
 import pytest
 
+from api_host.engine.engine import Engine
 from api_host.engine.llama.tokenizer import LONGEST, SHORTEST, Tokenizer
+from api_host.engine.loader import load_model
+from api_host.engine.messages import Generate, Load, Piece
+from api_host.generation import GenerationRequest, Message, SamplingParams
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.fakes.llama_source import LLAMA_SOURCE, MISSING, ROOT
 from tests.fakes.vocabularies import of_pieces
@@ -187,3 +191,60 @@ def test_a_text_may_have_more_tokens_than_bytes(tmp_path: Path):
         tokens = Tokenizer(vocab).tokens("ab" * 100, True)
         assert tokens.tolist() == whole(vocab, "ab" * 100, True, True)
         assert len(tokens) > 200
+
+
+def test_nothing_of_a_text_is_read_ahead_where_texts_are_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    with (
+        vocabulary(of_pieces(tmp_path / "v.gguf", ["b▁a", *PIECES])) as vocab,
+        counting(monkeypatch) as given,
+    ):
+        assert not [*Tokenizer(vocab).read_ahead("a b " * SHORTEST)]
+    assert not given
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    load = Load(str(DEMO_MODEL_PATH), n_ctx=1024, n_slots=2, n_threads=1)
+    loaded = load_model(load)
+    yield Engine(loaded, load)
+    loaded.context.close()
+    loaded.model.close()
+
+
+def answer(engine: Engine, inputs: str | list[Message]) -> str:
+    """The engine's answer of 200 tokens."""
+    sampling = SamplingParams(max_tokens=200, temperature=0, ignore_eos=True)
+    engine.take(Generate(1, GenerationRequest(inputs, sampling=sampling)))
+    said: list[str] = []
+    while engine.has_work:
+        engine.step()
+        said += [event.text for event in engine.take_events() if isinstance(event, Piece)]
+    return "".join(said)
+
+
+@pytest.mark.parametrize("is_chat", [False, True])
+def test_while_nobody_asks_an_answer_is_read_for_the_next_turn(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, is_chat: bool
+):
+    assert not engine.read_ahead()
+    asked = "Tell me about the capital of France and what the cat saw there. " * 5
+    turn = [Message("user", asked)]
+    said = answer(engine, turn if is_chat else asked)
+    n_read = 0
+    while engine.read_ahead():
+        n_read += 1
+    assert n_read >= (len(asked) + len(said)) // (2 * SHORTEST)
+    more = [*turn, Message("assistant", said), Message("user", "And then?")]
+    with counting(monkeypatch) as given:
+        answer(engine, more if is_chat else asked + said + " And then?")
+    assert len(said) > 3 * SHORTEST
+    assert sum(map(len, given)) < 2 * SHORTEST + len("And then?")
+
+
+def test_a_request_that_comes_while_the_last_one_is_read_ahead_is_answered(engine: Engine):
+    asked = "A cat sat on the mat and looked at me. " * 20
+    answer(engine, asked)
+    assert engine.read_ahead()
+    assert answer(engine, asked) == answer(engine, asked)

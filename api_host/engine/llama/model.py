@@ -10,6 +10,7 @@ import re
 import sys
 from array import array
 from collections import deque
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
@@ -205,6 +206,10 @@ class LlamaModel:
     def tokenize(self, text: str, add_special: bool, parse_special: bool = True) -> array[int]:
         """The tokens of ``text``; ``add_special`` adds BOS/EOS as the model wants them."""
         return self._tokenizer.tokens(text, add_special, parse_special)
+
+    def read_ahead(self, text: str) -> Iterator[int]:
+        """Reads a text with which prompts will begin, a piece each time (``Tokenizer.read_ahead``)."""
+        return self._tokenizer.read_ahead(text)
 
     def fewest_tokens(self, text: str) -> int:
         """The fewest tokens that a text can have, without reading it: 0 where nothing is known."""

@@ -91,6 +91,14 @@ class Tokenizer:
             tokens += read(piece, parse_special)
         return tokens + joints.after if add_special else tokens
 
+    def read_ahead(self, text: str) -> Iterator[int]:
+        """Reads what others will begin with, a piece each time, and gives its number of tokens; the end may go on."""
+        joints = self._find_joints(text)
+        pieces = [] if joints is None else [*_pieces(text, joints.n_skipped)]
+        for piece in pieces[:-1]:
+            if len(piece) <= LONGEST:
+                yield len(self._kept(piece, True))
+
     def _find_joints(self, text: str) -> Joints | None:
         """How pieces of this vocabulary's texts are joined; None for a text that is to be read whole."""
         cut = _CUT.search(text, SHORTEST) if self._may_cut else None
