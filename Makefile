@@ -13,7 +13,7 @@ export CMAKE_ARGS ?= -DCMAKE_C_FLAGS=-mno-avx512fp16 -DCMAKE_CXX_FLAGS=-mno-avx5
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types format bench clean
+.PHONY: help demo test lint types format bench cmake-args clean
 
 help: ## show these targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
@@ -37,6 +37,9 @@ format: $(VENV)/.tests ## put the code into ruff's format
 
 bench: $(VENV)/.tests ## measure beside llama.cpp's own programs; one to two hours
 	$(BIN)/python -m bench
+
+cmake-args: # what llama.cpp is built with, for bench/build.py
+	@echo '$(subst ','\'',$(CMAKE_ARGS))'
 
 clean: ## remove .venv and what tools have left (pip's cache keeps the built wheel)
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache build dist

@@ -1,7 +1,7 @@
 """Builds llama.cpp's tools and the bindings' own server, from the same source and version as the bindings in use.
 
 Everything lands in one cache folder and is made once for each ``CMAKE_ARGS``, the variable that the bindings' own
-build reads too. Knows nothing of what is measured with it.
+build reads too, and that has a default in the Makefile. Knows nothing of what is measured with it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import sysconfig
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
+
+from bench.servers import ROOT
 
 TARGETS = ("llama-server", "llama-bench", "llama-batched-bench")
 FLAGS = (
@@ -54,8 +56,11 @@ def installed_version() -> str:
 
 
 def cmake_arguments() -> str:
-    """What llama.cpp is to be built with besides, for the tools as for the bindings: ``CMAKE_ARGS``."""
-    return os.environ.get("CMAKE_ARGS", "").strip()
+    """What llama.cpp is to be built with besides, for the tools as for the bindings: the Makefile's ``CMAKE_ARGS``."""
+    if shutil.which("make") is None:
+        return os.environ.get("CMAKE_ARGS", "").strip()
+    asked = ["make", "--silent", "--no-print-directory", "-C", str(ROOT), "cmake-args"]
+    return subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: Path | None = None) -> Tools:
