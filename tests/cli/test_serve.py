@@ -126,18 +126,24 @@ def test_a_host_whose_reader_has_gone_ends_as_by_ctrl_c(start: Start) -> None:
 
 
 def test_quiet_prints_nothing_but_a_token_that_was_made(start: Start) -> None:
-    process = start(*SERVE, "--quiet")
+    port = free_port()
+    process = start("serve", "--quiet", "--no-tunnel", "--port", str(port))
     assert process.stdout is not None
     token = process.stdout.readline().strip()
     assert len(token) >= 24 and ":" not in token
+    wait_for(f"http://127.0.0.1:{port}/health")
     assert interrupt(process)[0] == 0
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
+    port = free_port()
     quiet = start("serve", "--quiet", "--no-tunnel", "--port", str(port), API_HOST_TOKEN=TOKEN)
     wait_for(f"http://127.0.0.1:{port}/health")
     quiet.send_signal(signal.SIGINT)
     out, err = quiet.communicate(timeout=TIMEOUT_S)
     assert (out, err, quiet.returncode) == ("", "", 0)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def wait_for(url: str) -> None:
