@@ -26,24 +26,24 @@ N_CTX = 2048
 class House:
     """The demo model's slots, a fresh context to compare with, and random tokens."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_slots: int = N_SLOTS) -> None:
         self._model = LlamaModel(str(DEMO_MODEL_PATH))
-        self.slots = LlamaContext(self._model, N_CTX, N_SLOTS, n_batch=512, n_threads=1)
+        self.slots = LlamaContext(self._model, N_CTX, n_slots, n_batch=512, n_threads=1)
         self._fresh = LlamaContext(self._model, N_CTX, 1, n_batch=512, n_threads=1)
         self._dice = random.Random(1)
-        self.texts = [array("i")] * N_SLOTS
+        self.texts = [array("i")] * n_slots
 
     def words(self, n: int) -> array[int]:
         return array("i", (self._dice.randrange(300, 690) for _ in range(n)))
 
     def prompts(self, prefix: array[int]) -> None:
         """The prefix in all slots; the copies wait for the next decode."""
-        for slot in range(N_SLOTS):
+        for slot in range(self.slots.n_slots):
             self.slots.clear(slot)
         read(self.slots, prefix)
-        for slot in range(1, N_SLOTS):
+        for slot in range(1, self.slots.n_slots):
             self.slots.copy(0, slot, len(prefix))
-        self.texts = [prefix[:] for _ in range(N_SLOTS)]
+        self.texts = [prefix[:] for _ in self.texts]
 
     def go_on(self, ends: list[array[int]], shared: array[int] | None) -> list[bool]:
         """Reads an end in each slot and compares the logits; returns which of them were read beside the slots."""
@@ -91,6 +91,15 @@ def test_ends_are_read_beside_the_slots_and_their_cells_come_back(house: House):
             house.texts[slot] = prefix[:]
         assert house.go_on([house.words(n) for n in (9, 20, 30, 40)], prefix) == [True] * 4
         assert house.go_on([house.words(1) for _ in ends], None) == [False] * 4
+
+
+def test_more_ends_than_are_computed_at_once_are_read_beside_the_slots_too():
+    house = House(n_slots=9)
+    prefix = house.words(400)
+    house.prompts(prefix)
+    assert house.go_on([house.words(56) for _ in range(9)], prefix) == [False] + [True] * 8
+    assert house.go_on([house.words(1) for _ in range(9)], None) == [False] * 9
+    house.close()
 
 
 def test_ends_that_fill_no_tile_are_read_in_their_slots(house: House):

@@ -177,7 +177,9 @@ class LlamaContext:
     def _one_stream(self, rope_freq_base: float, rope_freq_scale: float, n_cells: int) -> Any:
         """A context with one stream and a sequence more than there are slots; None without memory."""
         params = _params(n_cells, self.n_slots + 1, AT_ONCE, 1, "f16")
-        params.kv_unified, params.n_ubatch = True, 256
+        params.kv_unified = True
+        # Most groups are smaller, and half the buffers are made in half the time, while somebody waits.
+        params.n_ubatch = AT_ONCE // 2
         params.n_outputs_max = self.n_slots + 1
         params.rope_freq_base, params.rope_freq_scale = rope_freq_base, rope_freq_scale
         return llama_cpp.llama_init_from_model(self.model.pointer, params)
