@@ -87,12 +87,18 @@ class RpcGpu:
     @contextmanager
     def full(self, left: int) -> Iterator[None]:
         """Only ``left`` bytes can be had, whatever the device says is free."""
+        # What a worker that has just ended had there would be free later, beyond what is left.
+        assert within(30, self._is_idle), self._log.read_text()
         before = self._process.rlimit(psutil.RLIMIT_AS)
         self._process.rlimit(psutil.RLIMIT_AS, (self._process.memory_info().vms + left, before[1]))
         try:
             yield
         finally:
             self._process.rlimit(psutil.RLIMIT_AS, before)
+
+    def _is_idle(self) -> bool:
+        """Whether it serves nobody: a worker's buffers are freed before its connection is closed."""
+        return all(each.status == psutil.CONN_LISTEN for each in self._process.net_connections("tcp"))
 
 
 @contextmanager
