@@ -78,9 +78,10 @@ def prepare(cache: Path, cuda: bool = False, built: Path | None = None, source: 
     """
     llama_cpp = (source or bindings_source(cache)) / "vendor" / "llama.cpp"
     kind = "cuda" if cuda else "cpu"
-    if cmake_arguments():
-        kind += "-" + hashlib.sha256(cmake_arguments().encode()).hexdigest()[:8]
-    folder = built or _built(llama_cpp, cache / f"build-{installed_version()}-{kind}", cache, cuda)
+    if arguments := cmake_arguments():
+        kind += "-" + hashlib.sha256(arguments.encode()).hexdigest()[:8]
+    flags = [*FLAGS, *(["-DGGML_CUDA=ON"] if cuda else []), *shlex.split(arguments)]
+    folder = built or _built(llama_cpp, cache / f"build-{installed_version()}-{kind}", cache, flags)
     tools = Tools(folder, llama_cpp / "models" / VOCABULARY)
     for path in (tools.vocabulary, *(folder / target for target in TARGETS)):
         if not path.exists():
@@ -110,7 +111,7 @@ def bindings_source(cache: Path) -> Path:
     return folder
 
 
-def _built(llama_cpp: Path, folder: Path, cache: Path, cuda: bool) -> Path:
+def _built(llama_cpp: Path, folder: Path, cache: Path, flags: list[str]) -> Path:
     """The folder of the built programs."""
     if all((folder / "bin" / target).exists() for target in TARGETS):
         return folder / "bin"
@@ -122,7 +123,6 @@ def _built(llama_cpp: Path, folder: Path, cache: Path, cuda: bool) -> Path:
     path = os.pathsep.join([os.environ.get("PATH", ""), str(scripts)])
     cmake = shutil.which("cmake", path=path) or "cmake"
     generator = ["-G", "Ninja"] if shutil.which("ninja", path=path) else []
-    flags = [*FLAGS, *(["-DGGML_CUDA=ON"] if cuda else []), *shlex.split(cmake_arguments())]
     environment = {**os.environ, "PATH": path}
     configure = [cmake, "-S", str(llama_cpp), "-B", str(folder), *generator, *flags]
     _run(configure, "Configuring llama.cpp", environment)

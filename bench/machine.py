@@ -37,7 +37,8 @@ def versions(folder: Path) -> dict[str, str]:
         "Python": platform.python_version(),
         "wrk": "used" if shutil.which("wrk") else "not installed",
     }
-    return {**software, "CMAKE_ARGS": cmake_arguments()} if cmake_arguments() else software
+    arguments = cmake_arguments()
+    return {**software, "CMAKE_ARGS": arguments} if arguments else software
 
 
 def _cpu_name() -> str:

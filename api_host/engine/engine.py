@@ -44,7 +44,10 @@ Asked = TypeVar("Asked", Generate, Embed)
 
 
 class Engine:
-    """Give it messages, step it while it ``has_work``, and take its events when they are ``urgent``."""
+    """Give it messages, step it while it ``has_work``, and take its events when they are ``urgent``.
+
+    Without work it may ``read_ahead``.
+    """
 
     def __init__(self, loaded: LoadedModel, load: Load) -> None:
         model, context = loaded.model, loaded.context

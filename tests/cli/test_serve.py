@@ -24,6 +24,7 @@ from tests.cli.terminal import (
     listening_at,
     serving_url,
 )
+from tests.fakes.asking import free_port
 
 SERVE = ("serve", "--model", "demo", "--no-tunnel", "--port", "0")
 TOKEN = "my-long-secret"
@@ -139,11 +140,6 @@ def test_quiet_prints_nothing_but_a_token_that_was_made(start: Start) -> None:
     quiet.send_signal(signal.SIGINT)
     out, err = quiet.communicate(timeout=TIMEOUT_S)
     assert (out, err, quiet.returncode) == ("", "", 0)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
 
 
 def wait_for(url: str) -> None:

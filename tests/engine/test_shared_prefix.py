@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from array import array
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import llama_cpp
@@ -94,12 +95,11 @@ def test_ends_are_read_beside_the_slots_and_their_cells_come_back(house: House):
 
 
 def test_more_ends_than_are_computed_at_once_are_read_beside_the_slots_too():
-    house = House(n_slots=9)
-    prefix = house.words(400)
-    house.prompts(prefix)
-    assert house.go_on([house.words(56) for _ in range(9)], prefix) == [False] + [True] * 8
-    assert house.go_on([house.words(1) for _ in range(9)], None) == [False] * 9
-    house.close()
+    with closing(House(n_slots=9)) as house:
+        prefix = house.words(400)
+        house.prompts(prefix)
+        assert house.go_on([house.words(56) for _ in range(9)], prefix) == [False] + [True] * 8
+        assert house.go_on([house.words(1) for _ in range(9)], None) == [False] * 9
 
 
 def test_ends_that_fill_no_tile_are_read_in_their_slots(house: House):

@@ -20,6 +20,7 @@ from api_host.gguf_header import read_header
 from api_host.models.demo import DEMO_MODEL_PATH
 from tests.engine.reading import begin, read
 from tests.fakes import rpc_gpus
+from tests.fakes.asking import free_port
 from tests.fakes.rpc_gpus import RpcGpu
 
 pytestmark = pytest.mark.skipif(rpc_gpus.missing() is not None, reason=rpc_gpus.missing() or "")
@@ -47,9 +48,7 @@ def two_gpus(library: Path, folder: Path, *free: int | None) -> Iterator[tuple[R
     """Two devices, seen by every worker that starts while they are there; ``free`` bytes each, or as it is."""
     with ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         first, second = (
-            stack.enter_context(
-                rpc_gpus.rpc_gpu(library, rpc_gpus.free_port(), folder / f"gpu{i}.log", bytes)
-            )
+            stack.enter_context(rpc_gpus.rpc_gpu(library, free_port(), folder / f"gpu{i}.log", bytes))
             for i, bytes in enumerate(free or (None, None))
         )
         rpc_gpus.write_site(folder, library, [first, second])

@@ -16,6 +16,12 @@ from tests.fakes.processes import running
 ENDLESS = {"inputs": "A cat sat on", "parameters": {"max_tokens": 100_000, "ignore_eos": True}}
 
 
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])
+
+
 def capital_of(country: str) -> list[dict[str, str]]:
     return [{"role": "user", "content": f"What is the capital of {country}?"}]
 

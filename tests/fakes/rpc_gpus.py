@@ -12,7 +12,6 @@ import importlib.util
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -62,12 +61,6 @@ def compiled(folder: Path) -> Path:
     linked = [f"-L{_libraries()}", "-lggml-base", "-lpthread"]
     subprocess.run(["c++", *flags, *headers, *sources, "-o", library, *linked], check=True)
     return library
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 class RpcGpu:
